@@ -1,0 +1,66 @@
+"""Checks of factory arguments: one sentence that ends `Received: ...`."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from numbers import Integral, Real
+
+
+def is_integer(value) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def check_positive_integer(name: str, value) -> int:
+    if not is_integer(value) or value < 1:
+        raise ValueError(f"`{name}` must be a positive integer. Received: {value!r}")
+    return int(value)
+
+
+def check_positive_integers(name: str, value, *, allow_empty: bool = False) -> tuple[int, ...]:
+    """A sequence of positive integers as a tuple; one integer is a sequence of one."""
+    if is_integer(value):
+        value = (value,)
+    valid = isinstance(value, Sequence) and not isinstance(value, str)
+    if not valid or not all(is_integer(item) and item > 0 for item in value):
+        raise ValueError(f"`{name}` must be a tuple of positive integers. Received: {value!r}")
+    if not value and not allow_empty:
+        raise ValueError(f"`{name}` must hold at least one integer. Received: {value!r}")
+    return tuple(int(item) for item in value)
+
+
+def check_input_shape(value, ranks: Sequence[int] = (1, 2, 3, 4)) -> tuple[int, ...]:
+    """The shape of one sample, without the batch."""
+    shapes = {1: "(features,)", 2: "(steps, channels)", 3: "(height, width, channels)"}
+    accepted = " or ".join(shapes[rank] for rank in ranks if rank in shapes)
+    try:
+        shape = check_positive_integers("input_shape", value)
+    except ValueError:
+        shape = ()
+    if len(shape) not in ranks:
+        raise ValueError(
+            f"`input_shape` must be the shape of one sample without the batch, "
+            f"{accepted}, of positive integers. Received: {value!r}"
+        )
+    return shape
+
+
+def check_number(name: str, value, low: float, high: float = float("inf")) -> float:
+    """A real number of the closed interval from `low` to `high`."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not low <= value <= high:
+        bounds = f"between {low} and {high}" if high < float("inf") else f"of at least {low}"
+        raise ValueError(f"`{name}` must be a number {bounds}. Received: {value!r}")
+    return float(value)
+
+
+def check_choice(name: str, value, choices: Sequence[str]) -> str:
+    if value not in choices:
+        raise ValueError(
+            f"`{name}` must be one of {', '.join(map(repr, choices))}"
+            f"{nearest(value, choices)}. Received: {value!r}"
+        )
+    return value
+
+
+def nearest(name, names: Sequence[str]) -> str:
+    """` (did you mean 'a' or 'b'?)`, or nothing where no name is near."""
+    close = get_close_matches(str(name), list(names), n=3, cutoff=0.5)
+    return f" (did you mean {' or '.join(map(repr, close))}?)" if close else ""

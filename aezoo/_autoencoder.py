@@ -1,0 +1,412 @@
+"""The `Autoencoder`: a functional Keras model made of an encoder and a decoder."""
+
+from __future__ import annotations
+
+import pathlib
+
+import keras
+import numpy as np
+from keras import ops
+
+from aezoo import _checks
+from aezoo._checks import as_array, batches, inputs_of, is_array, is_dataset, to_numpy
+
+VALIDATION_SEED = 0
+
+
+def scale_pixels(x, dtype: str | None = None):
+    """The pixel rule: uint8 and uint16 become [0, 1] by their dtype's range.
+
+    Args:
+        x: A tensor. Floats keep their values, booleans become 0 and 1.
+        dtype: The float dtype of the result; None is Keras's default.
+
+    Raises:
+        ValueError: for any other dtype.
+    """
+    received = _checks.check_dtype(x.dtype)
+    x = ops.cast(x, dtype or keras.config.floatx())
+    return x / _checks.PIXEL_RANGES[received] if received in _checks.PIXEL_RANGES else x
+
+
+@keras.saving.register_keras_serializable("aezoo")
+class PixelModel(keras.Model):
+    """A functional Keras model that applies the pixel rule to what enters it."""
+
+    def call(self, inputs, training=None, mask=None):
+        inputs = scale_pixels(inputs, self.inputs[0].dtype)
+        return super().call(inputs, training=training, mask=mask)
+
+
+@keras.saving.register_keras_serializable("aezoo")
+class Autoencoder(PixelModel):
+    """An encoder and a decoder, trained by `fit` on inputs alone.
+
+    Made by `aezoo.autoencoder` and by every factory of the zoo. uint8 and uint16
+    inputs are images and are scaled to [0, 1] wherever they enter; floats are taken as
+    they are; other integers are refused. Noise belongs to training: `encode`,
+    `decode`, `reconstruct` and `reconstruction_error` give the same result each time.
+
+    Example:
+
+    >>> model = aezoo.dense_ae((64,), latent_dim=8, hidden_units=(32,), seed=0)
+    >>> x = aezoo.data.arrays("digits").reshape(-1, 64)
+    >>> history = model.fit(x, epochs=1, verbose=0)
+    >>> model.encode(x).shape, model.reconstruct(x).shape
+    ((1437, 8), (1437, 64))
+    """
+
+    @property
+    def encoder(self) -> keras.Model:
+        """The encoder, an ordinary Keras model from inputs to codes."""
+        return self.get_layer("encoder")
+
+    @property
+    def decoder(self) -> keras.Model:
+        """The decoder, an ordinary Keras model from codes to reconstructions."""
+        return self.get_layer("decoder")
+
+    @property
+    def corruption(self) -> keras.layers.Layer | None:
+        """The layer that corrupts inputs in training, or None."""
+        return next((layer for layer in self.layers if layer.name == "corruption"), None)
+
+    def encode(self, x, batch_size: int = 256) -> np.ndarray:
+        """The codes of `x`.
+
+        Args:
+            x: Array (samples, *input_shape), or a dataset of batches of it; labels
+                behind the inputs are passed over.
+            batch_size: How many samples of an array go through at once.
+
+        Returns:
+            Array (samples, *code shape).
+
+        Raises:
+            ValueError: if shape or dtype do not fit the model.
+        """
+        return self._predict(self.encoder, x, batch_size)
+
+    def decode(self, z, batch_size: int = 256) -> np.ndarray:
+        """The reconstructions of codes `z`, an array (samples, *code shape) or a dataset."""
+        return self._predict(self.decoder, z, batch_size)
+
+    def reconstruct(self, x, batch_size: int = 256) -> np.ndarray:
+        """`x` encoded and decoded; a denoising model denoises. Arguments as in `encode`."""
+        return self._predict(self, x, batch_size)
+
+    def reconstruction_error(self, x, batch_size: int = 256) -> np.ndarray:
+        """The squared error of each sample, averaged over its elements.
+
+        Args:
+            x: As in `encode`. Pixels are compared in [0, 1].
+            batch_size: How many samples of an array go through at once.
+
+        Returns:
+            Array (samples,).
+
+        Raises:
+            ValueError: if shape or dtype do not fit the model.
+        """
+        errors = []
+        for batch in batches(self._checked(self, x), batch_size):
+            batch = inputs_of(batch)
+            clean = to_numpy(scale_pixels(batch))
+            difference = clean - self.predict_on_batch(batch)
+            errors.append(np.square(difference).mean(axis=tuple(range(1, difference.ndim))))
+        return np.concatenate(errors)
+
+    def corrupt(self, x, seed: int | None = None, batch_size: int = 256) -> np.ndarray:
+        """What the encoder sees of `x` in training.
+
+        Args:
+            x: As in `encode`.
+            seed: An integer for corruption that can be repeated; None draws anew. A
+                corruption layer without a `seed` in its configuration draws anew always.
+            batch_size: How many samples of an array are corrupted at once.
+
+        Returns:
+            Array (samples, *input_shape), float.
+
+        Raises:
+            ValueError: if the model has no corruption.
+        """
+        pairs = self._corrupted_pairs(self._checked(self, x), seed, batch_size)
+        return np.concatenate([to_numpy(pair[0]) for pair in pairs])
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        *,
+        validation_split: float = 0.0,
+        validation_data=None,
+        **options,
+    ):
+        """Trains on inputs alone; `keras.Model.fit` with the target filled in.
+
+        Args:
+            x: Array (samples, *input_shape) or a dataset of batches of it. `fit(x)`,
+                `fit(x, x)` and datasets of x or (x, x) train the same weights; a model
+                without corruption learns (noisy, clean) pairs as well.
+            y: None, or clean targets of the shape of the reconstruction.
+            batch_size: For arrays; 32 if None.
+            epochs: Number of passes over the data.
+            validation_split: Share of the end of an array that is kept for validation.
+            validation_data: Array, dataset, or (x, y). A model with corruption
+                validates on inputs corrupted once, with a fixed seed.
+            **options: As in `keras.Model.fit`.
+
+        Returns:
+            A `keras.callbacks.History`.
+
+        Raises:
+            ValueError: before the first step, if the data cannot be right: labels as
+                targets, NaN or infinity, values that the decoder cannot reach, wrong
+                shape or dtype, no samples.
+        """
+        x = _checks.check_training_data(self, as_array(x), y)
+        if validation_split and validation_data is None and self.corruption is not None:
+            x, y, options, validation_data = _split(x, y, options, validation_split)
+            validation_split = 0.0
+        if validation_data is not None:
+            validation_data = self._validation_data(validation_data)
+        if not is_array(x) and not isinstance(x, keras.utils.PyDataset):
+            options.setdefault("shuffle", False)
+        with _checks.naming_bad_batches():
+            return super().fit(
+                _guarded(x),
+                y,
+                batch_size=batch_size,
+                epochs=epochs,
+                validation_split=validation_split,
+                validation_data=validation_data,
+                **options,
+            )
+
+    def evaluate(self, x=None, y=None, batch_size: int | None = None, **options):
+        """`keras.Model.evaluate` on inputs alone; corrupts as validation in `fit` does."""
+        if not options.get("_use_cached_eval_dataset"):
+            x = _checks.check_training_data(self, as_array(x), y)
+            if self.corruption is not None:
+                x, y = self._corrupted(x, y)
+            x = _guarded(x)
+        with _checks.naming_bad_batches():
+            return super().evaluate(x, y, batch_size=batch_size, **options)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        y = self._target(x, y)
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        return super().compute_metrics(x, self._target(x, y), y_pred, sample_weight)
+
+    def _target(self, x, y):
+        """What is to be reconstructed: the clean input, where no target was given."""
+        if y is None:
+            return scale_pixels(x)
+        _checks.check_targets(y, self.output_shape[1:])
+        return scale_pixels(y)
+
+    def _checked(self, network, x):
+        """Arrays are checked whole; everything else is checked by the network itself."""
+        x = as_array(x)
+        if is_array(x):
+            _checks.check_inputs(x, network.input_shape[1:])
+        return x
+
+    def _predict(self, network, x, batch_size):
+        return network.predict(self._checked(network, x), batch_size=batch_size, verbose=0)
+
+    def _validation_data(self, data):
+        x, y, *weights = (*data, None)[:3] if isinstance(data, tuple) else (data, None)
+        weights = [weight for weight in weights if weight is not None]
+        x = _checks.check_training_data(self, as_array(x), y)
+        if self.corruption is not None:
+            x, y = self._corrupted(x, y)
+        return _guarded(x) if y is None and not weights else (x, y, *weights)
+
+    def _corrupted(self, x, y):
+        """Evaluation data with inputs corrupted by a fixed seed, and clean targets."""
+        if is_array(x):
+            return self.corrupt(x, VALIDATION_SEED), x if y is None else y
+        if is_dataset(x):
+            from aezoo.data._pipeline import from_pairs
+
+            return from_pairs(lambda: self._corrupted_pairs(x, VALIDATION_SEED), x), None
+        return self._corrupted_pairs(x, VALIDATION_SEED), None
+
+    def _corrupted_pairs(self, data, seed, batch_size: int = 256):
+        """(corrupted, clean, ...) for each batch; the model's own noise is not advanced."""
+        if self.corruption is None:
+            raise ValueError("The model must have a corruption layer. Received: corruption=None")
+        config = self.corruption.get_config()
+        if "seed" in config:
+            config["seed"] = seed
+        layer = type(self.corruption).from_config(config)
+        for batch in batches(data, batch_size):
+            clean, *rest = batch if isinstance(batch, (tuple, list)) else (batch,)
+            corrupted = layer(scale_pixels(ops.convert_to_tensor(clean)), training=True)
+            yield (corrupted, *(rest or (clean,)))
+
+
+def _split(x, y, options, share):
+    """The end of the arrays is kept for validation, as Keras does."""
+    if not is_array(x):
+        raise ValueError(
+            "`validation_split` must be 0 where `x` is a dataset; pass validation_data. "
+            f"Received: {share!r}"
+        )
+    weights = options.get("sample_weight")
+    cut = int(len(x) * (1 - share))
+    validation = (x[cut:], None if y is None else y[cut:])
+    if weights is not None:
+        options = {**options, "sample_weight": weights[:cut]}
+        validation = (*validation, weights[cut:])
+    return x[:cut], None if y is None else y[:cut], options, validation
+
+
+def _guarded(x):
+    """A dataset of floats that names a NaN where it comes, after the first batch too."""
+    if not is_dataset(x):
+        return x
+    from aezoo.data._pipeline import guard
+
+    return guard(x)
+
+
+def autoencoder(
+    encoder: keras.Model,
+    decoder: keras.Model,
+    *,
+    corruption: keras.layers.Layer | None = None,
+    optimizer: str | keras.optimizers.Optimizer = "adam",
+    loss="mse",
+    learning_rate: float | None = None,
+    weights: str | pathlib.Path | None = None,
+    jit_compile: bool | str = "auto",
+    compile: bool = True,
+    name: str = "autoencoder",
+) -> Autoencoder:
+    """Makes a compiled `Autoencoder` of two Keras models.
+
+    Args:
+        encoder: Functional or Sequential model from inputs (batch, *input_shape) to
+            codes.
+        decoder: Functional or Sequential model from codes to (batch, *input_shape).
+        corruption: Layer between input and encoder, active in training only, or None.
+        optimizer: Name of a Keras optimizer, or one, which is copied.
+        loss: Any Keras loss of (clean input, reconstruction).
+        learning_rate: None keeps the optimizer's own.
+        weights: None, or the path of a `.weights.h5` or `.keras` file.
+        jit_compile: True, False, or "auto": Keras chooses for the device.
+        compile: False returns the model without optimizer and loss.
+        name: Name of the model.
+
+    Returns:
+        A compiled `Autoencoder` that reports `loss` and `mse`. It shares its layers
+        with `encoder` and `decoder`.
+
+    Raises:
+        ValueError: if the two models do not fit each other.
+
+    Example:
+
+    >>> encoder = keras.Sequential([keras.Input((64,)), keras.layers.Dense(8)])
+    >>> decoder = keras.Sequential([keras.Input((8,)), keras.layers.Dense(64)])
+    >>> aezoo.autoencoder(encoder, decoder).output_shape
+    (None, 64)
+    """
+    encoder = _functional(encoder, "encoder", PixelModel)
+    decoder = _functional(decoder, "decoder", keras.Model)
+    if decoder.input_shape != encoder.output_shape:
+        raise ValueError(
+            f"`decoder` must take the encoder's codes, {encoder.output_shape}. "
+            f"Received: a decoder of {decoder.input_shape}"
+        )
+    if decoder.output_shape != encoder.input_shape:
+        raise ValueError(
+            f"`decoder` must return the encoder's input shape, {encoder.input_shape}. "
+            f"Received: a decoder that returns {decoder.output_shape}"
+        )
+    inputs = keras.Input(encoder.input_shape[1:], name="input")
+    x = inputs
+    if corruption is not None:
+        config = {**corruption.get_config(), "name": "corruption"}
+        x = type(corruption).from_config(config)(x)
+    model = Autoencoder(inputs, decoder(encoder(x)), name=name)
+    if compile:
+        model.compile(
+            optimizer=_new_optimizer(optimizer, learning_rate),
+            loss=loss,
+            metrics=[keras.metrics.MeanSquaredError(name="mse")],
+            jit_compile=jit_compile,
+        )
+    if weights is not None:
+        from aezoo._weights import load_weights
+
+        load_weights(model, weights)
+    return model
+
+
+def _functional(network, name: str, model_class):
+    inputs = getattr(network, "inputs", None)
+    outputs = getattr(network, "outputs", None)
+    if not inputs or not outputs or len(inputs) != 1 or len(outputs) != 1:
+        raise ValueError(
+            f"`{name}` must be a functional or Sequential Keras model with one input and one "
+            f"output; begin a Sequential with keras.Input(shape). Received: {network!r}"
+        )
+    return model_class(inputs[0], outputs[0], name=name)
+
+
+def _new_optimizer(optimizer, learning_rate):
+    """A new optimizer each time: one that two models share breaks the second."""
+    if isinstance(optimizer, str):
+        config = {} if learning_rate is None else {"learning_rate": learning_rate}
+        return keras.optimizers.get({"class_name": optimizer, "config": config})
+    if not isinstance(optimizer, keras.optimizers.Optimizer):
+        raise ValueError(
+            "`optimizer` must be the name of a Keras optimizer or a keras.optimizers.Optimizer. "
+            f"Received: {optimizer!r}"
+        )
+    config = optimizer.get_config()
+    if learning_rate is not None:
+        config["learning_rate"] = learning_rate
+    return type(optimizer).from_config(config)
+
+
+def load_model(path) -> Autoencoder:
+    """Loads an autoencoder that `model.save(path)` wrote, with its optimizer.
+
+    Args:
+        path: A `.keras` file, or a run folder that holds `model.keras`.
+
+    Returns:
+        The compiled `Autoencoder`; `fit` goes on where it stopped.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is not a whole `.keras` file of an autoencoder.
+    """
+    path = pathlib.Path(path)
+    if path.is_dir():
+        path = path / "model.keras"
+    if not path.is_file():
+        raise FileNotFoundError(f"`path` must be a .keras file or a run folder. Received: {path}")
+    try:
+        model = keras.saving.load_model(path)
+    except Exception as error:
+        reason = str(error).strip().splitlines()
+        raise ValueError(
+            "`path` must be a whole .keras file of an autoencoder"
+            f" ({type(error).__name__}: {reason[0][:200] if reason else 'unreadable'}). "
+            f"Received: {path}"
+        ) from error
+    if not isinstance(model, Autoencoder):
+        raise ValueError(
+            f"`path` must hold an aezoo Autoencoder. Received: a {type(model).__name__} in {path}"
+        )
+    return model

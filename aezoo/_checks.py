@@ -1,0 +1,200 @@
+"""What data must be before `fit` takes its first step: one sentence says what is wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import re
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+
+PIXEL_RANGES = {"uint8": 255.0, "uint16": 65535.0}
+_RANGES = {
+    "sigmoid": (0.0, 1.0),
+    "hard_sigmoid": (0.0, 1.0),
+    "tanh": (-1.0, 1.0),
+    "softsign": (-1.0, 1.0),
+    "relu": (0.0, np.inf),
+    "softplus": (0.0, np.inf),
+}
+
+
+def check_dtype(dtype) -> str:
+    """The name of a dtype that a model takes; other integers than pixels are refused."""
+    dtype = keras.backend.standardize_dtype(dtype)
+    if dtype not in PIXEL_RANGES and dtype != "bool" and "float" not in dtype:
+        raise ValueError(
+            "Input must be float, or pixels as uint8 or uint16, which are scaled to [0, 1] "
+            f"by the range of their dtype. Received: dtype {dtype}"
+        )
+    return dtype
+
+
+def output_range(decoder) -> tuple[float, float]:
+    """The values that the last activation of a decoder can take."""
+    layer = decoder
+    while getattr(layer, "layers", None):
+        layer = layer.layers[-1]
+    return _RANGES.get(
+        getattr(getattr(layer, "activation", None), "__name__", ""), (-np.inf, np.inf)
+    )
+
+
+def is_dataset(data) -> bool:
+    """Whether `data` is a `tf.data.Dataset`, told without importing TensorFlow."""
+    return hasattr(data, "element_spec") and hasattr(data, "cardinality")
+
+
+def is_array(data) -> bool:
+    """Whether `data` is one array or tensor that holds all samples."""
+    return hasattr(data, "shape") and hasattr(data, "dtype") and not is_dataset(data)
+
+
+def to_numpy(data) -> np.ndarray:
+    return data if isinstance(data, np.ndarray) else keras.ops.convert_to_numpy(data)
+
+
+def as_array(data):
+    """Lists and data frames as arrays; datasets, arrays and generators as they are."""
+    if isinstance(data, (list, tuple)) or hasattr(data, "to_numpy"):
+        array = np.asarray(data)
+        if array.dtype == np.float64:
+            array = array.astype(keras.config.floatx())
+        return array
+    return data
+
+
+def batches(data, batch_size: int = 256):
+    """The batches of `data` one by one, as they come out of it: arrays are cut into them."""
+    if is_array(data):
+        for start in range(0, len(data), batch_size):
+            yield data[start : start + batch_size]
+    else:
+        length = len(data) if isinstance(data, keras.utils.PyDataset) else None
+        yield from (data[i] for i in range(length)) if length is not None else data
+
+
+def inputs_of(batch):
+    """The inputs of a batch that may carry targets and sample weights behind them."""
+    return batch[0] if isinstance(batch, (tuple, list)) else batch
+
+
+def check_inputs(x, shape: tuple, name: str = "Input") -> None:
+    """Checks dtype, shape and number of samples of one array."""
+    check_dtype(x.dtype)
+    received = tuple(x.shape)
+    if received[1:] != tuple(shape):
+        expected = f"(samples, {', '.join(map(str, shape))})"
+        hint = ""
+        if received == tuple(shape):
+            hint = "; one sample alone is a batch of one, x[None]"
+        elif received[1:] == tuple(shape)[:-1] and shape[-1] == 1:
+            hint = "; add the channel with x[..., None]"
+        raise ValueError(f"{name} must have the shape {expected}{hint}. Received: {received}")
+    if received[0] == 0:
+        raise ValueError(f"{name} must hold at least one sample. Received: {received}")
+
+
+def check_values(x, low: float, high: float, name: str = "Input") -> None:
+    """Checks that all values are finite and inside [low, high] once pixels are scaled."""
+    if check_dtype(x.dtype) in (*PIXEL_RANGES, "bool"):
+        return
+    first = 0
+    smallest, largest = np.inf, -np.inf
+    for batch in batches(x, 4096):
+        batch = to_numpy(batch)
+        finite = np.isfinite(batch)
+        if not finite.all():
+            where = np.argwhere(~finite)[0]
+            value = batch[tuple(where)]
+            raise ValueError(
+                f"{name} must be finite. Received: {value} in sample {first + where[0]} "
+                f"at position {tuple(int(i) for i in where[1:])}"
+            )
+        smallest, largest = min(smallest, batch.min()), max(largest, batch.max())
+        first += len(batch)
+    if smallest < low or largest > high:
+        hint = (
+            "divide pixels by 255 or pass them as uint8"
+            if low == 0 and smallest >= 0
+            else "scale the data, or build the model with output_activation=None for any range"
+        )
+        raise ValueError(
+            f"{name} must lie in [{low:g}, {high:g}], the range of the decoder's last "
+            f"activation: {hint}. Received: values from {smallest:g} to {largest:g}"
+        )
+
+
+def check_targets(y, shape: tuple) -> None:
+    """Refuses labels: targets must have the shape of the reconstruction."""
+    if tuple(y.shape)[1:] != tuple(shape):
+        raise ValueError(
+            f"Targets must have the shape of the reconstruction, {('samples', *shape)}; an "
+            "autoencoder learns from inputs alone, so drop the labels: fit(x), or "
+            f"dataset.map(lambda x, y: x). Received: targets of shape {tuple(y.shape)} and "
+            f"dtype {keras.backend.standardize_dtype(y.dtype)}"
+        )
+
+
+def check_training_data(model, x, y=None):
+    """Stops before the first step what cannot be right; returns the `x` to go on with.
+
+    Arrays are checked wholly, everything else by its first batch. A generator gives its
+    first batch back through the iterator that is returned.
+    """
+    if x is None:
+        raise ValueError("`x` must be an array or a dataset of inputs. Received: None")
+    if is_array(x):
+        first = (x,) if y is None else (x, y)
+    elif y is not None:
+        raise ValueError(f"`y` must be None where `x` is a dataset. Received: {type(y).__name__}")
+    else:
+        once = isinstance(x, Iterator)
+        first = next(x if once else batches(x), None)
+        if first is None:
+            raise ValueError("The dataset must hold at least one batch. Received: an empty dataset")
+        if once:
+            x = _put_back(first, x)
+    inputs, targets = inputs_of(first), None
+    if isinstance(first, (tuple, list)) and len(first) > 1:
+        targets = first[1]
+    if not hasattr(inputs, "shape"):
+        raise ValueError(
+            "`x` must give one array of inputs a batch. "
+            f"Received: a batch of type {type(inputs).__name__}"
+        )
+    low, high = output_range(model.decoder)
+    check_inputs(inputs, model.input_shape[1:])
+    if targets is None:
+        check_values(inputs, low, high)
+    else:
+        check_targets(targets, model.output_shape[1:])
+        check_inputs(targets, model.output_shape[1:], "Targets")
+        if len(targets) != len(inputs):
+            raise ValueError(
+                f"Targets must be as many as the inputs, {len(inputs)}. Received: {len(targets)}"
+            )
+        check_values(inputs, -np.inf, np.inf)
+        check_values(targets, low, high, "Targets")
+    return x
+
+
+def _put_back(first, rest):
+    yield from itertools.chain([first], rest)
+
+
+NOT_FINITE = "Input must be finite. Received: NaN or infinity in batch"
+
+
+@contextlib.contextmanager
+def naming_bad_batches():
+    """Turns TensorFlow's report of a batch that `guard` refused into its one sentence."""
+    try:
+        yield
+    except Exception as error:
+        found = re.search(rf"\[{re.escape(NOT_FINITE)}\] \[(\d+)\]", str(error))
+        if not found:
+            raise
+        raise ValueError(f"{NOT_FINITE} {found[1]}") from None

@@ -1,0 +1,98 @@
+"""The register of the zoo: a factory is known by the name of its function."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+
+from aezoo._arguments import nearest
+
+_FACTORIES: dict[str, Callable] = {}
+
+
+def register(factory: Callable) -> Callable:
+    """Adds a factory to the zoo under its own name.
+
+    The models that it returns remember the call that made them, as `model.recipe`
+    (`{"model": name, "arguments": {...}}`), so that a run folder can tell it.
+    """
+    signature = inspect.signature(factory)
+    name = factory.__name__
+
+    @functools.wraps(factory)
+    def build(*args, **kwargs):
+        model = factory(*args, **kwargs)
+        bound = signature.bind(*args, **kwargs)
+        model.recipe = {"model": name, "arguments": dict(bound.arguments)}
+        return model
+
+    _FACTORIES[name] = build
+    return build
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """The names of the models in the zoo, sorted.
+
+    Args:
+        pattern: A shell-style wildcard that the names must match.
+
+    Example:
+
+    >>> aezoo.list_models("*conv*")
+    ['conv_ae']
+    """
+    return sorted(name for name in _FACTORIES if fnmatchcase(name, pattern))
+
+
+def get_factory(name: str) -> Callable:
+    """The factory of that name; a ValueError names the nearest ones."""
+    if name not in _FACTORIES:
+        raise ValueError(
+            f"`model` must be one of {', '.join(list_models())}"
+            f"{nearest(name, list_models())}. Received: {name!r}"
+        )
+    return _FACTORIES[name]
+
+
+def paper(factory: Callable) -> str:
+    """Authors and year, as the `Reference:` section of the docstring begins."""
+    reference = inspect.getdoc(factory).split("Reference:\n")[-1]
+    return reference.split('"')[0].strip().rstrip(",")
+
+
+def markdown_table() -> str:
+    """The zoo as the table of the README."""
+    lines = ["| model | what it is | paper |", "|---|---|---|"]
+    for name in list_models():
+        factory = _FACTORIES[name]
+        lines.append(f"| `{name}` | {summary(factory)} | {paper(factory)} |")
+    return "\n".join(lines)
+
+
+def summary(factory: Callable) -> str:
+    """The first line of the docstring."""
+    return inspect.getdoc(factory).splitlines()[0]
+
+
+def create(name: str, *args, **kwargs):
+    """Makes a model of the zoo by its name.
+
+    Args:
+        name: One of `list_models()`.
+        *args: Given to the factory.
+        **kwargs: Given to the factory.
+
+    Returns:
+        A compiled `Autoencoder`.
+
+    Raises:
+        ValueError: if there is no such model; the sentence names the nearest.
+
+    Example:
+
+    >>> aezoo.create("dense_ae", (64,), 8).encoder.output_shape
+    (None, 8)
+    """
+    return get_factory(name)(*args, **kwargs)

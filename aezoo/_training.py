@@ -1,0 +1,351 @@
+"""The training recipe: data, schedule, callbacks and run folder in one call."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import pathlib
+import platform
+import statistics
+import sys
+import time
+
+import keras
+
+from aezoo import _checks, plots
+from aezoo._arguments import check_number, check_positive_integer
+from aezoo._autoencoder import Autoencoder, load_model
+from aezoo._report import Baselines, measure, picture
+from aezoo._run_folder import CONFIG, METRICS, MODEL, RunFolder
+from aezoo._version import __version__
+from aezoo.callbacks import Progress, StopOnNaN
+
+
+@dataclasses.dataclass
+class Run:
+    """What `aezoo.train` returns.
+
+    Attributes:
+        model: The trained `Autoencoder`.
+        history: From column to values, one an epoch: epoch, loss, mse, seconds, ...
+        metrics: Test figures of the model and of PCA; empty if interrupted.
+        folder: The run folder, or None.
+        interrupted: Whether the training was stopped by hand.
+    """
+
+    model: Autoencoder
+    history: dict[str, list[float]]
+    metrics: dict
+    folder: pathlib.Path | None = None
+    interrupted: bool = False
+
+
+def train(
+    model: Autoencoder,
+    data,
+    epochs: int = 20,
+    out: str | pathlib.Path | None = None,
+    *,
+    batch_size: int = 128,
+    validation_split: float | None = None,
+    validation_data=None,
+    test_data=None,
+    early_stopping: int | None = None,
+    warmup: float = 0.05,
+    image_size: int | tuple[int, int] | None = None,
+    limit: int | None = None,
+    seed: int | None = None,
+    data_dir: str | None = None,
+    callbacks: tuple[keras.callbacks.Callback, ...] = (),
+    resume: bool = False,
+    overwrite: bool = False,
+    verbose: bool = True,
+) -> Run:
+    """Trains a model by the recipe: warm-up, cosine decay, history, test figures.
+
+    The optimizer begins anew with the model's learning rate as the peak of the
+    schedule, unless it has a schedule of its own; afterwards the model has that
+    learning rate again, so that `fit` can go on. Ctrl-C keeps what was learnt.
+
+    Args:
+        model: A compiled `Autoencoder`.
+        data: A source as in `aezoo.data.load`, or a `tf.data.Dataset` of batches.
+        epochs: Number of passes over the data.
+        out: Folder for model.keras, config.json, history.csv, metrics.json,
+            reconstructions.png and history.png; None writes nothing.
+        batch_size: Samples in a batch.
+        validation_split: Share of the training data that is held out. None is 0.1 where
+            it is needed, for early stopping or a source without a test split, else 0.
+        validation_data: Dataset for val_loss, instead of a split.
+        test_data: Dataset for the figures in the end; None is the source's test split,
+            else the validation data, else the training data.
+        early_stopping: Epochs without a better val_loss after which the training stops
+            with the best weights; None trains all epochs.
+        warmup: Share of the steps in which the learning rate rises.
+        image_size: As in `aezoo.data.load`.
+        limit: At most so many training samples.
+        seed: Integer that fixes the order of the samples, or None.
+        data_dir: As in `aezoo.data.load`.
+        callbacks: More Keras callbacks.
+        resume: Whether a run in `out` that was killed goes on from its last finished
+            epoch; a finished one is returned as it is. Early stopping counts anew.
+        overwrite: Whether `out` may hold an earlier run, which is lost.
+        verbose: Whether to show the progress.
+
+    Returns:
+        A `Run`.
+
+    Raises:
+        ValueError: if an argument or the data cannot be right; nothing was written.
+        FloatingPointError: if the loss became NaN; the last good model is kept.
+
+    Example:
+
+    >>> model = aezoo.dense_ae((8, 8, 1), latent_dim=8, hidden_units=(256, 64), seed=0)
+    >>> run = aezoo.train(model, "digits", epochs=60, verbose=False)
+    >>> run.metrics["mse"] < run.metrics["pca"]["mse"]
+    True
+    """
+    check_positive_integer("epochs", epochs)
+    check_number("warmup", warmup, 0, 1)
+    if early_stopping is not None:
+        check_positive_integer("early_stopping", early_stopping)
+    if not isinstance(model, Autoencoder) or not model.compiled:
+        raise ValueError(f"`model` must be a compiled Autoencoder. Received: {model!r}")
+    parts = _find_data(
+        data, validation_data, test_data, validation_split, early_stopping is not None,
+        batch_size=batch_size, image_size=image_size, limit=limit, seed=seed, data_dir=data_dir,
+    )  # fmt: skip
+    for part in (parts.training, parts.validation, parts.test):
+        if part is not None:
+            _checks.check_training_data(model, part)
+    folder = RunFolder(out) if out is not None else None
+    done, rows = 0, []
+    if folder is not None:
+        folder.prepare(resume=resume, overwrite=overwrite)
+        if resume and folder.finished:
+            return _finished(folder)
+    peak, steps = _begin_schedule(model, parts.training, epochs, warmup)
+    if folder is not None:
+        if resume and folder.checkpoint:
+            checkpoint, done = folder.checkpoint
+            _take_state(model, load_model(checkpoint))
+        if resume and folder.exists:
+            rows = folder.keep_history(done)
+        folder.write_json(CONFIG, _config(model, data, locals()))
+    recorder = _Recorder(folder, rows)
+    watch, progress = StopOnNaN(), Progress(epochs) if verbose else None
+    used = [watch, recorder, *([progress] if progress else []), *callbacks]
+    if early_stopping is not None:
+        used.insert(
+            0, keras.callbacks.EarlyStopping(patience=early_stopping, restore_best_weights=True)
+        )
+    interrupted = False
+    try:
+        if done < epochs:
+            model.fit(
+                parts.training, epochs=epochs, initial_epoch=done, verbose=0, callbacks=used,
+                validation_data=parts.validation,
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        if progress:
+            progress.close()
+    if peak is not None:
+        _compile_again(model, peak, keep_state=True)
+    if watch.failed_epoch is not None:
+        raise FloatingPointError(
+            f"The loss became NaN or infinite in epoch {watch.failed_epoch + 1} although the data "
+            f"that was checked is finite; try a lower learning rate. Received: learning rate {peak}"
+        )
+    if folder is not None:
+        folder.save_model(model)
+    run = Run(model, _columns(recorder.rows), {}, folder and folder.path, interrupted)
+    if interrupted:
+        _say_interrupted(run, epochs)
+        return run
+    run.metrics = _finish(run, parts, steps, batch_size, folder)
+    return run
+
+
+@dataclasses.dataclass
+class _Parts:
+    training: object
+    validation: object
+    test: object
+    evaluated_on: str
+
+
+def _find_data(data, validation, test, share, needs_validation, **options) -> _Parts:
+    """Training, validation and test data, and the name of what is tested on."""
+    if _checks.is_dataset(data):
+        if share is not None:
+            raise ValueError(
+                "`validation_split` must be None where `data` is a dataset; pass validation_data. "
+                f"Received: {share!r}"
+            )
+        training = data
+    else:
+        from aezoo.data import load, splits
+
+        has_test = "test" in splits(data, options["data_dir"])
+        needs_split = validation is None and (
+            needs_validation or not (has_test or test is not None)
+        )
+        if share is None:
+            share = 0.1 if needs_split else 0
+        check_number("validation_split", share, 0, 0.99)
+        share = share or None
+        training = load(data, "train", validation_split=share, **options)
+        options.pop("limit")
+        if validation is None and share:
+            validation = load(data, "validation", validation_split=share, **options)
+        if test is None and has_test:
+            test = load(data, "test", **options)
+    if needs_validation and validation is None:
+        raise ValueError(
+            "`early_stopping` must have validation data. Received: validation_data=None"
+        )
+    if test is not None:
+        return _Parts(training, validation, test, "test")
+    if validation is not None:
+        return _Parts(training, validation, validation, "validation")
+    return _Parts(training, None, training, "train")
+
+
+def _begin_schedule(model, training, epochs, warmup):
+    """A new optimizer with the schedule; returns the peak learning rate and the steps."""
+    steps = int(training.cardinality())
+    config = model.optimizer.get_config()
+    if isinstance(config.get("learning_rate"), dict):
+        return None, steps
+    peak = float(config["learning_rate"])
+    total = max(1, steps * epochs)
+    rising = int(total * warmup)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        peak if rising == 0 else peak / rising,
+        max(1, total - rising),
+        warmup_target=peak if rising else None,
+        warmup_steps=rising,
+    )
+    _compile_again(model, schedule, keep_state=False)
+    return peak, steps
+
+
+def _compile_again(model, learning_rate, *, keep_state: bool) -> None:
+    """Compiles with another learning rate or schedule, as it cannot be set back later."""
+    config = model.get_compile_config()
+    config["optimizer"]["config"]["learning_rate"] = (
+        keras.saving.serialize_keras_object(learning_rate)
+        if isinstance(learning_rate, keras.optimizers.schedules.LearningRateSchedule)
+        else learning_rate
+    )
+    state = _state(model.optimizer)
+    model.compile_from_config(config)
+    if keep_state:
+        _assign(_state(model.optimizer), state)
+
+
+def _state(optimizer):
+    return [variable for variable in optimizer.variables if variable.name != "learning_rate"]
+
+
+def _assign(variables, values):
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+def _take_state(model, checkpoint) -> None:
+    """Weights and optimizer of a checkpoint into the model that goes on."""
+    if [w.shape for w in model.weights] != [w.shape for w in checkpoint.weights]:
+        raise ValueError(
+            "`model` must be the one that the run in `out` began with. "
+            f"Received: {model.name}, whose weights have other shapes"
+        )
+    model.set_weights(checkpoint.get_weights())
+    model.optimizer.build(model.trainable_variables)
+    _assign(_state(model.optimizer), _state(checkpoint.optimizer))
+
+
+class _Recorder(keras.callbacks.Callback):
+    """Writes the row of each epoch, then the checkpoint behind it."""
+
+    def __init__(self, folder, rows):
+        super().__init__()
+        self._folder = folder
+        self.rows = rows
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._begun = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        seconds = time.perf_counter() - self._begun
+        row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}}
+        row["learning_rate"] = float(self.model.optimizer.learning_rate)
+        row["seconds"] = round(seconds, 4)
+        self.rows.append(row)
+        if self._folder is not None:
+            self._folder.append_history(row)
+            if not self.model.stop_training or epoch + 1 == self.params["epochs"]:
+                self._folder.save_checkpoint(self.model, epoch + 1)
+
+
+def _finish(run, parts, steps, batch_size, folder) -> dict:
+    """Measures, draws and closes the run folder; the metrics are written last."""
+    baselines = Baselines(run.model, parts.training)
+    seconds = [*run.history["seconds"][1:], *run.history["seconds"]][
+        : max(1, len(run.history["seconds"]) - 1)
+    ]
+    per_epoch = statistics.median(seconds)
+    metrics = {
+        "evaluated_on": parts.evaluated_on,
+        **measure(run.model, parts.test, baselines),
+        "epochs": len(run.history["epoch"]),
+        "seconds_per_epoch": per_epoch,
+        "images_per_second": round(steps * batch_size / per_epoch),
+        "parameters": run.model.count_params(),
+    }
+    if folder is not None:
+        folder.save_picture("reconstructions.png", picture(run.model, parts.test, baselines))
+        folder.save_picture("history.png", plots.history(run.history))
+        folder.write_json(METRICS, metrics)
+        folder.remove_checkpoint()
+    return metrics
+
+
+def _finished(folder) -> Run:
+    print(f"{folder.path} holds a finished run already.", file=sys.stderr)
+    model = load_model(folder.path / MODEL)
+    return Run(model, _columns(folder.read_history()), folder.read_json(METRICS), folder.path)
+
+
+def _columns(rows) -> dict[str, list[float]]:
+    return {name: [row[name] for row in rows] for name in (rows[0] if rows else {})}
+
+
+def _say_interrupted(run, epochs):
+    where = f"; {run.folder / MODEL} holds it, and resume goes on" if run.folder else ""
+    done = len(run.history.get("epoch", ()))
+    print(f"Interrupted after {done} of {epochs} epochs: the model keeps what it learnt{where}.",
+          file=sys.stderr)  # fmt: skip
+
+
+def _config(model, data, arguments) -> dict:
+    """Everything that is needed to run it again."""
+    names = ("epochs", "batch_size", "validation_split", "early_stopping", "warmup", "image_size",
+             "limit", "seed")  # fmt: skip
+    packages = ("keras", "tensorflow", "numpy", "scikit-learn", "tensorflow-datasets")
+    versions = {"aezoo": __version__, "python": platform.python_version()}
+    for package in packages:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        **getattr(model, "recipe", {"model": model.name, "arguments": None}),
+        "data": str(data) if isinstance(data, (str, pathlib.Path)) else f"a {type(data).__name__}",
+        "training": {name: arguments[name] for name in names},
+        "backend": keras.backend.backend(),
+        "versions": versions,
+    }

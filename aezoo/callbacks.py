@@ -1,0 +1,95 @@
+"""Callbacks of the training recipe, of use with any `fit`."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import keras
+import numpy as np
+
+
+class Progress(keras.callbacks.Callback):
+    """One progress bar for a whole training, with the time left.
+
+    In a terminal a bar that moves with the batches; elsewhere a line an epoch.
+
+    Args:
+        epochs: Number of epochs in all.
+        stream: Where it is written; None is the standard error stream.
+
+    Example:
+
+    >>> model = aezoo.dense_ae((64,), 8)
+    >>> x = aezoo.data.arrays("digits").reshape(-1, 64)
+    >>> history = model.fit(x, verbose=0, callbacks=[aezoo.callbacks.Progress(1, sys.stdout)])
+    ... # doctest: +ELLIPSIS
+    epoch 1/1 loss 0... mse 0... (...s, 0:00:00 left)
+    """
+
+    def __init__(self, epochs: int, stream=None):
+        super().__init__()
+        self._epochs = epochs
+        self._stream = stream or sys.stderr
+        self._bar = None
+
+    def on_train_begin(self, logs=None):
+        self._first = None
+        self._start = time.perf_counter()
+        if self._stream.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TimeRemainingColumn(),
+                console=Console(file=self._stream),
+            )
+            self._task = self._bar.add_task("starting", total=self._epochs)
+            self._bar.start()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+        self._begun = time.perf_counter()
+        self._first = epoch if self._first is None else self._first
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self._bar is not None and self.params.get("steps"):
+            done = self._epoch + (batch + 1) / self.params["steps"]
+            self._bar.update(self._task, completed=done)
+
+    def on_epoch_end(self, epoch, logs=None):
+        now = time.perf_counter()
+        figures = " ".join(f"{name} {value:.5f}" for name, value in (logs or {}).items())
+        text = f"epoch {epoch + 1}/{self._epochs} {figures}"
+        if self._bar is not None:
+            self._bar.update(self._task, completed=epoch + 1, description=text)
+            return
+        done = epoch + 1 - self._first
+        left = int((now - self._start) / done * (self._epochs - epoch - 1))
+        clock = f"{left // 3600}:{left // 60 % 60:02}:{left % 60:02}"
+        print(f"{text} ({now - self._begun:.1f}s, {clock} left)", file=self._stream, flush=True)
+
+    def on_train_end(self, logs=None):
+        self.close()
+
+    def close(self):
+        """Takes the bar away; for a training that was interrupted."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+class StopOnNaN(keras.callbacks.Callback):
+    """Stops at the end of the first epoch whose loss is not finite, and remembers which.
+
+    Keras's `TerminateOnNaN` looks at every batch, which costs the speed of training.
+    """
+
+    failed_epoch: int | None = None
+
+    def on_epoch_end(self, epoch, logs=None):
+        if not np.isfinite((logs or {}).get("loss", 0.0)):
+            self.failed_epoch = epoch
+            self.model.stop_training = True

@@ -1,0 +1,180 @@
+"""`load` and `arrays`: any source, one way in."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aezoo._arguments import check_number, check_positive_integer, is_integer
+from aezoo.data._sources import Source, find_source
+
+MEMORY_LIMIT = 2 * 1024**3
+
+
+def load(
+    source,
+    split: str = "train",
+    *,
+    batch_size: int = 128,
+    labels: bool = False,
+    image_size: int | tuple[int, int] | None = None,
+    shuffle: bool | None = None,
+    validation_split: float | None = None,
+    limit: int | None = None,
+    seed: int | None = None,
+    data_dir: str | None = None,
+    memory_limit: int = MEMORY_LIMIT,
+):
+    """A `tf.data.Dataset` of batches (batch, *sample shape) of inputs alone.
+
+    Data that fits in memory is kept there as it came (pixels as uint8) and shuffled
+    anew every epoch; data that does not is streamed. The last batch may be smaller.
+
+    Args:
+        source: `"digits"`, scikit-learn's 1,797 handwritten digits of 8x8 pixels, which
+            need no download; the name of a TensorFlow dataset, such as "mnist"; an
+            array; a path to a `.npy`, `.npz` or `.csv` file; or a folder of images,
+            with or without a folder a class.
+        split: "train", "test", or another split that the source has; "validation" where
+            `validation_split` is given. A source without splits is all "train".
+        batch_size: Samples in a batch.
+        labels: Whether batches are (x, label) pairs.
+        image_size: (height, width), or one integer for both, that images are resized
+            to. None keeps the size that they have; a folder of images of several sizes
+            is then resized to 64x64, with a warning.
+        shuffle: None shuffles the training split only.
+        validation_split: Share of "train" that is split off as "validation", the same
+            samples every time.
+        limit: At most so many samples.
+        seed: Integer that fixes the order of the samples, or None.
+        data_dir: Where TensorFlow Datasets finds its data; None is `TFDS_DATA_DIR` or
+            its default.
+        memory_limit: Bytes above which data is streamed.
+
+    Returns:
+        A `tf.data.Dataset` with known cardinality and static sample shape.
+
+    Raises:
+        ValueError: if the source, the split or another argument is not one of the above.
+        FileNotFoundError: if there is no such file, folder or data set.
+
+    Example:
+
+    >>> dataset = aezoo.data.load("digits", batch_size=100)
+    >>> dataset.element_spec.shape, len(dataset)
+    (TensorShape([None, 8, 8, 1]), 15)
+    """
+    from aezoo.data import _pipeline
+
+    check_positive_integer("batch_size", batch_size)
+    part = _part(source, split, image_size, validation_split, limit, data_dir)
+    shuffle = split == "train" if shuffle is None else shuffle
+    options = {"batch_size": batch_size, "shuffle": shuffle, "seed": seed}
+    if part.bytes > memory_limit:
+        part = part.readable()
+        return _pipeline.from_records(part.records(labels), part.samples, **options)
+    x, y = _arrays(part, source)
+    return _pipeline.from_arrays(x, _required(y, source) if labels else None, **options)
+
+
+def arrays(
+    source,
+    split: str = "train",
+    *,
+    labels: bool = False,
+    image_size: int | tuple[int, int] | None = None,
+    validation_split: float | None = None,
+    limit: int | None = None,
+    data_dir: str | None = None,
+) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+    """The same data as `load` as a NumPy array (samples, *sample shape), unshuffled.
+
+    Args:
+        source: As in `load`, and so are the other arguments.
+        split: As in `load`.
+        labels: Whether to return (x, labels).
+        image_size: As in `load`.
+        validation_split: As in `load`.
+        limit: As in `load`.
+        data_dir: As in `load`.
+
+    Returns:
+        The array, or (x, labels).
+
+    Raises:
+        ValueError, FileNotFoundError: as `load` does.
+
+    Example:
+
+    >>> x, y = aezoo.data.arrays("digits", "test", labels=True)
+    >>> x.shape, x.dtype, y.shape
+    ((360, 8, 8, 1), dtype('uint8'), (360,))
+    """
+    part = _part(source, split, image_size, validation_split, limit, data_dir)
+    x, y = _arrays(part, source)
+    return (x, _required(y, source)) if labels else x
+
+
+def with_labels(source, split, *, image_size=None, limit=None, data_dir=None):
+    """(x, labels), where labels is None for a source without."""
+    part = _part(source, split, image_size, None, limit, data_dir)
+    return _arrays(part, source)
+
+
+def splits(source, data_dir: str | None = None) -> tuple[str, ...]:
+    """The splits that a source has of its own; ("train",) where it has none.
+
+    Example:
+
+    >>> aezoo.data.splits("digits")
+    ('train', 'test')
+    """
+    return find_source(source, None, data_dir).splits
+
+
+def _part(source, split, image_size, validation_split, limit, data_dir) -> Source:
+    """The samples of a source that are asked for."""
+    image_size = _check_image_size(image_size)
+    found = find_source(source, image_size, data_dir)
+    if limit is not None:
+        check_positive_integer("limit", limit)
+    if validation_split is None:
+        part = found.split(split)
+    else:
+        check_number("validation_split", validation_split, 0, 1)
+        if not 0 < validation_split < 1:
+            raise ValueError(
+                f"`validation_split` must be between 0 and 1. Received: {validation_split!r}"
+            )
+        if split in ("train", "validation"):
+            part = found.split("train").divided(split, validation_split)
+        else:
+            part = found.split(split)
+    if part.samples == 0:
+        raise ValueError(f"`source` must hold at least one sample. Received: {source!r}, {split!r}")
+    return part.first(limit) if limit is not None and limit < part.samples else part
+
+
+def _arrays(part, source):
+    x, y = part.arrays()
+    if len(x) == 0:
+        raise ValueError(f"`source` must hold at least one readable sample. Received: {source!r}")
+    return x, y
+
+
+def _check_image_size(image_size):
+    if image_size is None:
+        return None
+    size = (image_size, image_size) if is_integer(image_size) else tuple(image_size)
+    if len(size) != 2 or not all(is_integer(length) and length > 0 for length in size):
+        raise ValueError(
+            f"`image_size` must be a positive integer or (height, width). Received: {image_size!r}"
+        )
+    return size
+
+
+def _required(y, source):
+    if y is None:
+        raise ValueError(
+            f"`labels` must be False for a source without labels. Received: {source!r}"
+        )
+    return y

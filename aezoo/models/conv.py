@@ -1,0 +1,170 @@
+"""Convolutional autoencoders, for images (2-D) and series (1-D)."""
+
+from __future__ import annotations
+
+import math
+
+import keras
+from keras import layers
+
+from aezoo._arguments import check_input_shape, check_positive_integer, check_positive_integers
+from aezoo._autoencoder import Autoencoder, autoencoder
+from aezoo._registry import register
+from aezoo._seeds import Seeds
+from aezoo.models._head import output_dtype
+
+
+@register
+def conv_ae(
+    input_shape: tuple[int, ...],
+    latent_dim: int = 32,
+    filters: tuple[int, ...] = (32, 64),
+    activation: str | None = "gelu",
+    latent_activation: str | None = None,
+    output_activation: str | None = "sigmoid",
+    spatial_code: bool = False,
+    *,
+    weights: str | None = None,
+    optimizer: str | keras.optimizers.Optimizer = "adam",
+    loss: str | None = None,
+    learning_rate: float | None = None,
+    jit_compile: bool | str = "auto",
+    compile: bool = True,
+    seed: int | None = None,
+    name: str = "conv_ae",
+) -> Autoencoder:
+    """A convolutional autoencoder of strided convolutions and their mirror.
+
+    Minimises the mean squared error of the reconstruction. Each number in `filters` is
+    one stage: a convolution of stride 2, batch normalisation and activation, which
+    halves height and width (rounded up); the decoder mirrors it with transposed
+    convolutions whose kernel is twice their stride, so that they overlap evenly, and
+    crops what odd sizes left over.
+
+    Args:
+        input_shape: (height, width, channels) of an image or (steps, channels) of a
+            series; any sizes, odd ones too.
+        latent_dim: Size of the code; with `spatial_code`, its channels.
+        filters: Channels of the stages, from the input inwards.
+        activation: Keras activation of the stages.
+        latent_activation: Keras activation of the code; None is linear.
+        output_activation: Keras activation of the reconstruction: "sigmoid" for pixels
+            and other data in [0, 1], None for standardised series.
+        spatial_code: False has a code (latent_dim,) from a dense layer; True has a code
+            (height / 2^stages, width / 2^stages, latent_dim) from a convolution.
+        weights: None, or the path of a `.weights.h5` or `.keras` file.
+        optimizer: Name of a Keras optimizer, or one, which is copied.
+        loss: Keras loss of (clean input, reconstruction); None is "mse".
+        learning_rate: None is 0.002 for an optimizer given by name.
+        jit_compile: True, False, or "auto".
+        compile: False returns the model without optimizer and loss.
+        seed: Integer that fixes the initial weights, or None.
+        name: Name of the model.
+
+    Returns:
+        A compiled `Autoencoder`.
+
+    Raises:
+        ValueError: if an argument is not of the kind above.
+
+    Example:
+
+    >>> aezoo.conv_ae((27, 31, 3), latent_dim=16).encoder.output_shape
+    (None, 16)
+
+    Reference:
+        Masci, Meier, Ciresan, Schmidhuber, 2011, "Stacked Convolutional Auto-Encoders
+        for Hierarchical Feature Extraction", https://doi.org/10.1007/978-3-642-21735-7_7
+    """
+    seeds = Seeds(seed)
+    encoder = conv_encoder(
+        input_shape, latent_dim, filters, activation, latent_activation, spatial_code, seeds
+    )
+    decoder = conv_decoder(
+        input_shape, latent_dim, filters, activation, output_activation, spatial_code, seeds
+    )
+    if learning_rate is None and isinstance(optimizer, str):
+        learning_rate = 0.002
+    return autoencoder(
+        encoder,
+        decoder,
+        optimizer=optimizer,
+        loss=loss or "mse",
+        learning_rate=learning_rate,
+        weights=weights,
+        jit_compile=jit_compile,
+        compile=compile,
+        name=name,
+    )
+
+
+def conv_encoder(
+    input_shape, latent_dim, filters, activation, latent_activation, spatial_code, seeds
+):
+    """The net from images or series to codes."""
+    input_shape = check_input_shape(input_shape, ranks=(2, 3))
+    latent_dim = check_positive_integer("latent_dim", latent_dim)
+    filters = check_positive_integers("filters", filters)
+    convolution = {2: layers.Conv1D, 3: layers.Conv2D}[len(input_shape)]
+    x = inputs = keras.Input(input_shape, name="input")
+    for i, channels in enumerate(filters):
+        kernel_size = 5 if i == 0 else 3
+        x = convolution(
+            channels, kernel_size, 2, "same", use_bias=False, name=f"down_{i}", **_start(seeds)
+        )(x)
+        x = _normalise(x, activation, f"down_{i}")
+    if spatial_code:
+        x = convolution(latent_dim, 1, name="code_projection", **_start(seeds))(x)
+    else:
+        x = layers.Flatten(name="flatten")(x)
+        x = layers.Dense(latent_dim, name="code_projection", **_start(seeds))(x)
+    x = layers.Activation(latent_activation, name="code")(x)
+    return keras.Model(inputs, x, name="encoder")
+
+
+def conv_decoder(
+    input_shape, latent_dim, filters, activation, output_activation, spatial_code, seeds
+):
+    """The net from codes to images or series."""
+    *sizes, output_channels = input_shape
+    filters = check_positive_integers("filters", filters)
+    small = [math.ceil(size / 2 ** len(filters)) for size in sizes]
+    convolution = {1: layers.Conv1D, 2: layers.Conv2D}[len(sizes)]
+    transposed = {1: layers.Conv1DTranspose, 2: layers.Conv2DTranspose}[len(sizes)]
+    if spatial_code:
+        x = inputs = keras.Input((*small, latent_dim), name="code")
+        x = convolution(filters[-1], 3, 1, "same", use_bias=False, name="expand", **_start(seeds))(
+            x
+        )
+    else:
+        x = inputs = keras.Input((latent_dim,), name="code")
+        units = math.prod(small) * filters[-1]
+        x = layers.Dense(units, use_bias=False, name="expand", **_start(seeds))(x)
+        x = layers.Reshape((*small, filters[-1]), name="unflatten")(x)
+    x = _normalise(x, activation, "expand")
+    for i, channels in enumerate(filters[-2::-1]):
+        x = transposed(channels, 4, 2, "same", use_bias=False, name=f"up_{i}", **_start(seeds))(x)
+        x = _normalise(x, activation, f"up_{i}")
+    x = transposed(output_channels, 4, 2, "same", name="output", **_start(seeds))(x)
+    x = _crop(x, sizes)
+    x = layers.Activation(output_activation, dtype=output_dtype(), name="reconstruction")(x)
+    return keras.Model(inputs, x, name="decoder")
+
+
+def _normalise(x, activation, name):
+    x = layers.BatchNormalization(momentum=0.9, name=f"{name}_normalisation")(x)
+    return layers.Activation(activation, name=f"{name}_activation")(x)
+
+
+def _crop(x, sizes):
+    """The first `sizes` elements of each spatial axis."""
+    surplus = [have - want for have, want in zip(x.shape[1:-1], sizes, strict=True)]
+    if not any(surplus):
+        return x
+    if len(sizes) == 1:
+        return layers.Cropping1D((0, surplus[0]), name="crop")(x)
+    return layers.Cropping2D([(0, extra) for extra in surplus], name="crop")(x)
+
+
+def _start(seeds):
+    return {"kernel_initializer": keras.initializers.GlorotUniform(seed=seeds())}

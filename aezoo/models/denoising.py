@@ -1,0 +1,116 @@
+"""Denoising autoencoders: the encoder sees corrupted inputs, the target is the clean one."""
+
+from __future__ import annotations
+
+import keras
+
+from aezoo._arguments import check_choice, check_input_shape
+from aezoo._autoencoder import Autoencoder, autoencoder
+from aezoo._registry import register
+from aezoo._seeds import Seeds
+from aezoo.layers.corruption import make_corruption
+from aezoo.models.conv import conv_decoder, conv_encoder
+from aezoo.models.dense import dense_decoder, dense_encoder
+
+
+@register
+def denoising_ae(
+    input_shape: tuple[int, ...],
+    latent_dim: int = 64,
+    architecture: str | None = None,
+    corruption: str | keras.layers.Layer | None = "gaussian",
+    level: float = 0.5,
+    clip: bool = True,
+    filters: tuple[int, ...] = (32, 64),
+    hidden_units: tuple[int, ...] = (512, 128),
+    activation: str | None = "gelu",
+    latent_activation: str | None = None,
+    output_activation: str | None = "sigmoid",
+    *,
+    weights: str | None = None,
+    optimizer: str | keras.optimizers.Optimizer = "adam",
+    loss: str | None = None,
+    learning_rate: float | None = None,
+    jit_compile: bool | str = "auto",
+    compile: bool = True,
+    seed: int | None = None,
+    name: str = "denoising_ae",
+) -> Autoencoder:
+    """An autoencoder that learns to take noise away.
+
+    Minimises the mean squared error between the clean input and the reconstruction of
+    its corrupted copy, which is drawn anew in every step. `model.corrupt(x)` shows the
+    corruption and `model.reconstruct(noisy)` denoises. Validation data are corrupted
+    once, with a fixed seed, so that `val_loss` is the error of denoising.
+
+    Args:
+        input_shape: Shape of one sample, as `conv_ae` or `dense_ae` take it.
+        latent_dim: Size of the code.
+        architecture: "conv", "dense", or None: "conv" for images and series, "dense"
+            for vectors.
+        corruption: "gaussian", "masking", "salt_and_pepper", a Keras layer, or None for
+            training on (noisy, clean) pairs of your own.
+        level: Standard deviation of gaussian noise in units of the data, or the share
+            of values that the other corruptions replace.
+        clip: Whether gaussian noise is clipped to [0, 1].
+        filters: Channels of the stages of architecture "conv", see `conv_ae`.
+        hidden_units: Hidden layers of architecture "dense", see `dense_ae`.
+        activation: Keras activation of the hidden layers.
+        latent_activation: Keras activation of the code; None is linear.
+        output_activation: Keras activation of the reconstruction: "sigmoid" for data in
+            [0, 1], None for any other.
+        weights: None, or the path of a `.weights.h5` or `.keras` file.
+        optimizer: Name of a Keras optimizer, or one, which is copied.
+        loss: Keras loss of (clean input, reconstruction); None is "mse".
+        learning_rate: None is 0.002 (conv) or 0.001 (dense) for an optimizer given by
+            name.
+        jit_compile: True, False, or "auto".
+        compile: False returns the model without optimizer and loss.
+        seed: Integer that fixes initial weights and noise, or None.
+        name: Name of the model.
+
+    Returns:
+        A compiled `Autoencoder`, codes (batch, latent_dim).
+
+    Raises:
+        ValueError: if an argument is not of the kind above.
+
+    Example:
+
+    >>> model = aezoo.denoising_ae((8, 8, 1), corruption="masking", level=0.25, seed=0)
+    >>> x = aezoo.data.arrays("digits")
+    >>> model.corrupt(x, seed=0).shape
+    (1437, 8, 8, 1)
+
+    Reference:
+        Vincent, Larochelle, Bengio, Manzagol, 2008, "Extracting and Composing Robust
+        Features with Denoising Autoencoders", https://doi.org/10.1145/1390156.1390294
+    """
+    input_shape = check_input_shape(input_shape)
+    if architecture is None:
+        architecture = "conv" if len(input_shape) in (2, 3) else "dense"
+    check_choice("architecture", architecture, ("conv", "dense"))
+    seeds = Seeds(seed)
+    corruption = make_corruption(corruption, level, clip, seeds())
+    if architecture == "conv":
+        net = (input_shape, latent_dim, filters, activation)
+        encoder = conv_encoder(*net, latent_activation, False, seeds)
+        decoder = conv_decoder(*net, output_activation, False, seeds)
+    else:
+        net = (input_shape, latent_dim, hidden_units, activation)
+        encoder = dense_encoder(*net, latent_activation, seeds)
+        decoder = dense_decoder(*net, output_activation, seeds)
+    if learning_rate is None and isinstance(optimizer, str):
+        learning_rate = 0.002 if architecture == "conv" else 0.001
+    return autoencoder(
+        encoder,
+        decoder,
+        corruption=corruption,
+        optimizer=optimizer,
+        loss=loss or "mse",
+        learning_rate=learning_rate,
+        weights=weights,
+        jit_compile=jit_compile,
+        compile=compile,
+        name=name,
+    )

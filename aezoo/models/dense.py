@@ -1,0 +1,127 @@
+"""Autoencoders of fully connected layers, for vectors and for anything flattened."""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+from aezoo._arguments import check_input_shape, check_positive_integer, check_positive_integers
+from aezoo._autoencoder import Autoencoder, autoencoder
+from aezoo._registry import register
+from aezoo._seeds import Seeds
+from aezoo.models._head import output_dtype
+
+
+@register
+def dense_ae(
+    input_shape: tuple[int, ...],
+    latent_dim: int = 32,
+    hidden_units: tuple[int, ...] = (512, 128),
+    activation: str | None = "gelu",
+    latent_activation: str | None = None,
+    output_activation: str | None = "sigmoid",
+    *,
+    weights: str | None = None,
+    optimizer: str | keras.optimizers.Optimizer = "adam",
+    loss: str | None = None,
+    learning_rate: float | None = None,
+    jit_compile: bool | str = "auto",
+    compile: bool = True,
+    seed: int | None = None,
+    name: str = "dense_ae",
+) -> Autoencoder:
+    """A fully connected autoencoder with a mirrored decoder.
+
+    Minimises the mean squared error of the reconstruction.
+
+    Args:
+        input_shape: Shape of one sample, any rank; inner nets see it flattened.
+        latent_dim: Size of the code.
+        hidden_units: Units of the encoder's hidden layers, from the input inwards; the
+            decoder mirrors them. `()` has one layer each way.
+        activation: Keras activation of the hidden layers.
+        latent_activation: Keras activation of the code; None is linear.
+        output_activation: Keras activation of the reconstruction: "sigmoid" for pixels
+            and other data in [0, 1], None for standardised columns.
+        weights: None, or the path of a `.weights.h5` or `.keras` file.
+        optimizer: Name of a Keras optimizer, or one, which is copied.
+        loss: Keras loss of (clean input, reconstruction); None is "mse".
+        learning_rate: None is 0.001, or the given optimizer's own.
+        jit_compile: True, False, or "auto".
+        compile: False returns the model without optimizer and loss.
+        seed: Integer that fixes the initial weights, or None.
+        name: Name of the model.
+
+    Returns:
+        A compiled `Autoencoder`, codes (batch, latent_dim).
+
+    Raises:
+        ValueError: if an argument is not of the kind above.
+
+    Example:
+
+    >>> model = aezoo.dense_ae((784,), 128, (), "sigmoid", "sigmoid")
+    >>> model.count_params()
+    201616
+
+    Reference:
+        Hinton, Salakhutdinov, 2006, "Reducing the Dimensionality of Data with Neural
+        Networks", https://doi.org/10.1126/science.1127647
+    """
+    seeds = Seeds(seed)
+    encoder = dense_encoder(
+        input_shape, latent_dim, hidden_units, activation, latent_activation, seeds
+    )
+    decoder = dense_decoder(
+        input_shape, latent_dim, hidden_units, activation, output_activation, seeds
+    )
+    return autoencoder(
+        encoder,
+        decoder,
+        optimizer=optimizer,
+        loss=loss or "mse",
+        learning_rate=learning_rate,
+        weights=weights,
+        jit_compile=jit_compile,
+        compile=compile,
+        name=name,
+    )
+
+
+def dense_encoder(input_shape, latent_dim, hidden_units, activation, latent_activation, seeds):
+    """The net from inputs to codes (batch, latent_dim)."""
+    input_shape = check_input_shape(input_shape)
+    latent_dim = check_positive_integer("latent_dim", latent_dim)
+    hidden_units = check_positive_integers("hidden_units", hidden_units, allow_empty=True)
+    x = inputs = keras.Input(input_shape, name="input")
+    if len(input_shape) > 1:
+        x = layers.Flatten(name="flatten")(x)
+    x = _hidden_layers(x, hidden_units, activation, seeds)
+    code = _dense(latent_dim, latent_activation, seeds, "code")(x)
+    return keras.Model(inputs, code, name="encoder")
+
+
+def dense_decoder(input_shape, latent_dim, hidden_units, activation, output_activation, seeds):
+    """The net from codes to reconstructions (batch, *input_shape)."""
+    x = inputs = keras.Input((latent_dim,), name="code")
+    hidden_units = check_positive_integers("hidden_units", hidden_units, allow_empty=True)
+    x = _hidden_layers(x, hidden_units[::-1], activation, seeds)
+    size = 1
+    for length in input_shape:
+        size *= length
+    x = _dense(size, None, seeds, "output")(x)
+    if len(input_shape) > 1:
+        x = layers.Reshape(input_shape, name="unflatten")(x)
+    x = layers.Activation(output_activation, dtype=output_dtype(), name="reconstruction")(x)
+    return keras.Model(inputs, x, name="decoder")
+
+
+def _hidden_layers(x, hidden_units, activation, seeds):
+    for i, units in enumerate(hidden_units):
+        x = _dense(units, activation, seeds, f"hidden_{i}")(x)
+    return x
+
+
+def _dense(units, activation, seeds, name):
+    initializer = keras.initializers.GlorotUniform(seed=seeds())
+    return layers.Dense(units, activation, kernel_initializer=initializer, name=name)

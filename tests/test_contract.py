@@ -1,0 +1,288 @@
+"""What every model of the zoo promises; a new one is tested the moment it registers."""
+
+import inspect
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import aezoo
+from aezoo._registry import get_factory
+from tests.conftest import run_python
+
+MODELS = aezoo.list_models()
+SHARED = {
+    "weights": None,
+    "optimizer": "adam",
+    "loss": None,
+    "learning_rate": None,
+    "jit_compile": "auto",
+    "compile": True,
+    "seed": None,
+}
+
+
+def small(name, shape=(8, 8, 1), **options):
+    return aezoo.create(name, shape, 4, seed=0, **options)
+
+
+@pytest.fixture(params=MODELS)
+def name(request):
+    return request.param
+
+
+def test_signature_has_the_shared_arguments_with_their_meaning(name):
+    parameters = inspect.signature(get_factory(name)).parameters
+    assert list(parameters)[:2] == ["input_shape", "latent_dim"]
+    for key, default in SHARED.items():
+        assert parameters[key].default == default, key
+        assert parameters[key].kind is inspect.Parameter.KEYWORD_ONLY, key
+    assert parameters["name"].default == name
+
+
+def test_docstring_says_what_it_minimises_and_where_it_comes_from(name):
+    text = inspect.getdoc(get_factory(name))
+    for part in ("Minimises", "Args:", "Returns:", "Raises:", "Example:", "Reference:"):
+        assert part in text
+    for argument in inspect.signature(get_factory(name)).parameters:
+        assert f"\n    {argument}: " in text, argument
+
+
+def test_is_compiled_and_made_of_an_encoder_and_a_decoder(name):
+    model = small(name)
+    assert isinstance(model, aezoo.Autoencoder)
+    assert model.compiled
+    assert model.encoder.input_shape == model.output_shape == (None, 8, 8, 1)
+    assert model.decoder.input_shape == model.encoder.output_shape
+    assert not small(name, compile=False).compiled
+
+
+def test_any_latent_dim_and_layer_names(name):
+    model = small(name)
+    assert model.encoder.output_shape == (None, 4)
+    for part in (model, model.encoder, model.decoder):
+        names = [layer.name for layer in part.layers]
+        assert names == [
+            layer.name for layer in getattr(small(name), part.name, small(name)).layers
+        ]
+
+
+def test_the_four_ways_to_fit_train_the_same_weights(name, digits):
+    import tensorflow as tf
+
+    x = digits[:96]
+    dataset = tf.data.Dataset.from_tensor_slices(x).batch(32)
+    ways = [
+        {"x": x, "shuffle": False, "batch_size": 32},
+        {"x": x, "y": x, "shuffle": False, "batch_size": 32},
+        {"x": dataset},
+        {"x": dataset.map(lambda batch: (batch, batch))},
+    ]
+    trained = []
+    for way in ways:
+        model = small(name)
+        model.fit(epochs=2, verbose=0, **way)
+        trained.append(model.get_weights())
+    for weights in trained[1:]:
+        for one, other in zip(trained[0], weights, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_labels_are_refused(name, digits):
+    model = small(name)
+    labels = np.arange(96)
+    for y in (labels, labels[:, None], keras.utils.to_categorical(labels % 10)):
+        with pytest.raises(ValueError, match=r"drop the labels.*Received: targets of shape"):
+            model.fit(digits[:96], y, verbose=0)
+        with pytest.raises(ValueError, match="drop the labels"):
+            model.train_on_batch(digits[:96], y)
+    dataset = aezoo.data.load("digits", labels=True)
+    with pytest.raises(ValueError, match="drop the labels"):
+        model.fit(dataset, verbose=0)
+
+
+def test_pixels_are_scaled_wherever_they_enter(name, digits):
+    model = small(name)
+    x = digits[:20]
+    scaled = x.astype("float32") / 255
+    deep = x.astype("uint16") * 257
+    for part in (model, model.encoder):
+        expected = part.predict(scaled, verbose=0)
+        np.testing.assert_allclose(part.predict(x, verbose=0), expected, atol=1e-6)
+        np.testing.assert_allclose(part.predict(deep, verbose=0), expected, atol=1e-6)
+        np.testing.assert_array_equal(part(x), part(scaled))
+    for call in (model.reconstruction_error, lambda x: model.evaluate(x, verbose=0)):
+        np.testing.assert_allclose(call(x), call(scaled), rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32", "int8", "uint32"])
+def test_other_integers_are_refused_everywhere(name, digits, dtype):
+    model = small(name)
+    x = digits[:20].astype(dtype)
+    for call in (model.fit, model.encode, model.reconstruct, model.reconstruction_error, model):
+        with pytest.raises(ValueError, match=rf"uint8 or uint16.*Received: dtype {dtype}"):
+            call(x)
+    with pytest.raises(ValueError, match="uint8 or uint16"):
+        model.encoder.predict(x, verbose=0)
+
+
+def test_encode_decode_reconstruct_are_deterministic_and_agree(name, digits):
+    import tensorflow as tf
+
+    model = small(name)
+    model.fit(digits[:200], epochs=1, verbose=0)
+    x = digits[:70]
+    codes = model.encode(x)
+    assert codes.shape == (70, 4)
+    np.testing.assert_array_equal(codes, model.encode(x))
+    np.testing.assert_allclose(model.decode(codes), model.reconstruct(x), atol=1e-6)
+    dataset = tf.data.Dataset.from_tensor_slices((x, np.arange(70))).batch(32)
+    np.testing.assert_allclose(model.encode(dataset), codes, atol=1e-6)
+    errors = model.reconstruction_error(dataset)
+    expected = ((x / 255.0 - model.reconstruct(x)) ** 2).mean((1, 2, 3))
+    np.testing.assert_allclose(errors, expected, rtol=1e-4)
+
+
+def test_learns_more_than_the_mean_of_the_digits(name, digits, test_digits):
+    model = aezoo.create(name, (8, 8, 1), 16, seed=0)
+    model.fit(digits, epochs=15, batch_size=64, verbose=0)
+    mean = (digits / 255.0).mean(0)
+    baseline = ((test_digits / 255.0 - mean) ** 2).mean()
+    assert model.reconstruction_error(test_digits).mean() < 0.6 * baseline
+
+
+def test_history_reports_mse_beside_the_loss(name, digits):
+    model = small(name, loss="binary_crossentropy")
+    history = model.fit(digits[:100], validation_data=digits[100:150], verbose=0).history
+    assert set(history) == {"loss", "mse", "val_loss", "val_mse"}
+    assert 0 < history["mse"][0] < 1
+
+
+def test_saved_model_is_the_same_in_a_fresh_process_and_goes_on(name, digits, tmp_path):
+    model = small(name)
+    model.fit(digits[:128], epochs=1, verbose=0)
+    model.save(tmp_path / "m.keras")
+    np.savez(tmp_path / "x.npz", x=digits[:32], y=model.reconstruct(digits[:32]))
+    script = """if True:
+        import sys, numpy as np, aezoo
+        model = aezoo.load_model(sys.argv[1] + "/m.keras")
+        data = np.load(sys.argv[1] + "/x.npz")
+        assert (model.reconstruct(data["x"]) == data["y"]).all()
+        assert model.optimizer.iterations == 4
+        loss = model.evaluate(data["x"], verbose=0)[0]
+        model.fit(data["x"], epochs=20, verbose=0)
+        assert model.evaluate(data["x"], verbose=0)[0] < loss
+        assert type(model.encoder).__name__ == "PixelModel"
+    """
+    done = run_python("-c", script, tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_encoder_alone_saves_loads_and_keeps_the_pixel_rule(name, digits, tmp_path):
+    model = small(name)
+    model.encoder.save(tmp_path / "encoder.keras")
+    encoder = keras.saving.load_model(tmp_path / "encoder.keras")
+    np.testing.assert_array_equal(encoder.predict(digits[:9], verbose=0), model.encode(digits[:9]))
+
+
+def test_weights_by_path(name, tmp_path):
+    model = small(name)
+    model.set_weights([w + 0.1 for w in model.get_weights()])
+    model.save(tmp_path / "m.keras")
+    model.save_weights(tmp_path / "m.weights.h5")
+    for file in ("m.keras", "m.weights.h5"):
+        other = small(name, weights=tmp_path / file)
+        for one, two in zip(model.get_weights(), other.get_weights(), strict=True):
+            np.testing.assert_array_equal(one, two)
+    with pytest.raises(FileNotFoundError, match="Received"):
+        small(name, weights=tmp_path / "none.keras")
+    with pytest.raises(ValueError, match=r"weights.*Received: 'no-such-tag'"):
+        small(name, weights="no-such-tag")
+    (tmp_path / "broken.weights.h5").write_bytes(b"broken")
+    with pytest.raises(ValueError, match="must be a whole file that fits"):
+        small(name, weights=tmp_path / "broken.weights.h5")
+
+
+def test_seed_fixes_the_weights_and_leaves_the_global_state_alone(name):
+    one, two = small(name).get_weights(), small(name).get_weights()
+    other = aezoo.create(name, (8, 8, 1), 4, seed=1).get_weights()
+    for a, b in zip(one, two, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert any((a != b).any() for a, b in zip(one, other, strict=True))
+    kernels = [w for w in one if w.ndim > 1]
+    same = [
+        (a == b).all() for i, a in enumerate(kernels) for b in kernels[:i] if a.shape == b.shape
+    ]
+    assert not any(same)
+    keras.utils.set_random_seed(3)
+    expected = keras.random.normal((2,))
+    keras.utils.set_random_seed(3)
+    small(name)
+    np.testing.assert_array_equal(keras.random.normal((2,)), expected)
+
+
+def test_set_random_seed_repeats_a_whole_training(name, digits):
+    trained = []
+    for _ in range(2):
+        keras.utils.set_random_seed(5)
+        model = aezoo.create(name, (8, 8, 1), 4)
+        model.fit(digits[:200], epochs=2, verbose=0)
+        trained.append(model.get_weights())
+    for one, two in zip(*trained, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_optimizer_given_is_copied(name, digits):
+    optimizer = keras.optimizers.SGD(0.5)
+    one, two = small(name, optimizer=optimizer), small(name, optimizer=optimizer)
+    for model in (one, two):
+        model.fit(digits[:32], verbose=0)
+        assert model.optimizer is not optimizer
+        assert float(model.optimizer.learning_rate) == 0.5
+    assert float(small(name, learning_rate=0.125).optimizer.learning_rate) == 0.125
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"input_shape": ()}, "`input_shape`"),
+        ({"input_shape": (0, 8, 1)}, "`input_shape`"),
+        ({"input_shape": (8.5, 8, 1)}, "`input_shape`"),
+        ({"input_shape": "mnist"}, "`input_shape`"),
+        ({"latent_dim": 0}, "`latent_dim`"),
+        ({"latent_dim": -3}, "`latent_dim`"),
+        ({"latent_dim": 2.5}, "`latent_dim`"),
+        ({"optimizer": 3}, "`optimizer`"),
+        ({"weights": "mnits"}, "`weights`"),
+    ],
+)
+def test_wrong_arguments_are_named(name, arguments, message):
+    with pytest.raises(ValueError, match=f"{message}.*Received: "):
+        aezoo.create(name, **{"input_shape": (8, 8, 1), "latent_dim": 4, **arguments})
+
+
+SHAPES = st.one_of(
+    st.tuples(st.integers(1, 40)),
+    st.tuples(st.integers(1, 33), st.integers(1, 4)),
+    st.tuples(st.integers(1, 21), st.integers(1, 21), st.integers(1, 4)),
+)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@settings(max_examples=8, deadline=None)
+@given(shape=SHAPES, data=st.data())
+def test_any_shape_trains(name, shape, data):
+    try:
+        model = aezoo.create(name, shape, 3)
+    except ValueError as error:
+        assert "`input_shape`" in str(error)  # noqa: PT017  a family may refuse vectors
+        assert len(shape) == 1
+        return
+    x = np.random.default_rng(0).random((5, *shape), "float32")
+    before = model.get_weights()
+    history = model.fit(x, batch_size=3, epochs=1, verbose=0).history
+    assert np.isfinite(history["loss"][0])
+    assert any((a != b).any() for a, b in zip(before, model.get_weights(), strict=True))
+    assert model.reconstruct(x).shape == x.shape

@@ -1,0 +1,73 @@
+"""Only the rooms that may import TensorFlow do; without it the zoo trains on JAX."""
+
+import ast
+import pathlib
+
+import aezoo
+from tests.conftest import ROOT, run_python
+
+PACKAGE = pathlib.Path(aezoo.__file__).parent
+TENSORFLOW_ROOMS = ("data/", "_fused.py", "_export.py", "_distribution.py")
+
+
+def imports(path):
+    """(module, is inside a function) of each import statement."""
+    tree = ast.parse(path.read_text())
+    inside = {
+        id(node)
+        for function in ast.walk(tree)
+        if isinstance(function, (ast.FunctionDef, ast.Lambda))
+        for node in ast.walk(function)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((name.name, id(node) in inside) for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module, id(node) in inside
+
+
+def test_tensorflow_and_private_apis():
+    seen = False
+    for path in PACKAGE.rglob("*.py"):
+        name = path.relative_to(PACKAGE).as_posix()
+        for module, _ in imports(path):
+            if module.split(".")[0] in ("tensorflow", "tensorflow_datasets"):
+                assert name.startswith(TENSORFLOW_ROOMS), name
+                seen = True
+            assert not module.startswith(("keras.src", "tensorflow.python")), name
+    assert seen
+
+
+def test_models_know_nothing_of_data_and_data_nothing_of_models():
+    for path in PACKAGE.rglob("*.py"):
+        name = path.relative_to(PACKAGE).as_posix()
+        for module, _ in imports(path):
+            if name.startswith("models/"):
+                assert not module.startswith("aezoo.data"), name
+            if name.startswith("data/"):
+                assert not module.startswith(("aezoo.models", "aezoo._autoencoder")), name
+
+
+def test_the_zoo_trains_on_jax_where_tensorflow_is_absent():
+    script = """if True:
+        import sys
+
+        class Absent:
+            def find_spec(self, name, path=None, target=None):
+                if name.split(".")[0] in ("tensorflow", "tensorflow_datasets"):
+                    raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+        sys.meta_path.insert(0, Absent())
+        import aezoo, keras
+        assert keras.backend.backend() == "jax"
+        x = aezoo.data.arrays("digits")[:256]
+        for name in aezoo.list_models():
+            model = aezoo.create(name, (8, 8, 1), 4, seed=0)
+            history = model.fit(x, validation_data=x[:64], epochs=3, verbose=0).history
+            assert history["loss"][-1] < history["loss"][0], name
+            assert model.encode(x).shape == (256, 4)
+            assert model.reconstruction_error(x).shape == (256,)
+        assert not any(name.split(".")[0] == "tensorflow" for name in sys.modules)
+    """
+    done = run_python("-c", script, cwd=ROOT, env={"KERAS_BACKEND": "jax"})
+    assert done.returncode == 0, done.stderr
