@@ -5,12 +5,12 @@ from aezoo import data as data
 from aezoo import layers as layers
 from aezoo import plots as plots
 from aezoo._autoencoder import Autoencoder as Autoencoder
-from aezoo._autoencoder import autoencoder as autoencoder
-from aezoo._autoencoder import load_model as load_model
+from aezoo._build import autoencoder as autoencoder
 from aezoo._registry import create as create
 from aezoo._registry import list_models as list_models
 from aezoo._registry import register as register
 from aezoo._training import Run as Run
 from aezoo._training import train as train
 from aezoo._version import __version__ as __version__
+from aezoo._weights import load_model as load_model
 from aezoo.models import *  # noqa: F403  the one star: models/__init__.py is the index of the zoo

@@ -14,10 +14,12 @@ import keras
 
 from aezoo import _checks, plots
 from aezoo._arguments import check_number, check_positive_integer
-from aezoo._autoencoder import Autoencoder, load_model
+from aezoo._autoencoder import Autoencoder
 from aezoo._report import Baselines, measure, picture
 from aezoo._run_folder import CONFIG, METRICS, MODEL, RunFolder
+from aezoo._schedule import begin_schedule, compile_again, take_state
 from aezoo._version import __version__
+from aezoo._weights import load_model
 from aezoo.callbacks import Progress, StopOnNaN
 
 
@@ -125,11 +127,11 @@ def train(
         folder.prepare(resume=resume, overwrite=overwrite)
         if resume and folder.finished:
             return _finished(folder)
-    peak, steps = _begin_schedule(model, parts.training, epochs, warmup)
+    peak, steps = begin_schedule(model, parts.training, epochs, warmup)
     if folder is not None:
         if resume and folder.checkpoint:
             checkpoint, done = folder.checkpoint
-            _take_state(model, load_model(checkpoint))
+            take_state(model, load_model(checkpoint))
         if resume and folder.exists:
             rows = folder.keep_history(done)
         folder.write_json(CONFIG, _config(model, data, locals()))
@@ -153,7 +155,7 @@ def train(
         if progress:
             progress.close()
     if peak is not None:
-        _compile_again(model, peak, keep_state=True)
+        compile_again(model, peak, keep_state=True)
     if watch.failed_epoch is not None:
         raise FloatingPointError(
             f"The loss became NaN or infinite in epoch {watch.failed_epoch + 1} although the data "
@@ -212,60 +214,6 @@ def _find_data(data, validation, test, share, needs_validation, **options) -> _P
     if validation is not None:
         return _Parts(training, validation, validation, "validation")
     return _Parts(training, None, training, "train")
-
-
-def _begin_schedule(model, training, epochs, warmup):
-    """A new optimizer with the schedule; returns the peak learning rate and the steps."""
-    steps = int(training.cardinality())
-    config = model.optimizer.get_config()
-    if isinstance(config.get("learning_rate"), dict):
-        return None, steps
-    peak = float(config["learning_rate"])
-    total = max(1, steps * epochs)
-    rising = int(total * warmup)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        peak if rising == 0 else peak / rising,
-        max(1, total - rising),
-        warmup_target=peak if rising else None,
-        warmup_steps=rising,
-    )
-    _compile_again(model, schedule, keep_state=False)
-    return peak, steps
-
-
-def _compile_again(model, learning_rate, *, keep_state: bool) -> None:
-    """Compiles with another learning rate or schedule, as it cannot be set back later."""
-    config = model.get_compile_config()
-    config["optimizer"]["config"]["learning_rate"] = (
-        keras.saving.serialize_keras_object(learning_rate)
-        if isinstance(learning_rate, keras.optimizers.schedules.LearningRateSchedule)
-        else learning_rate
-    )
-    state = _state(model.optimizer)
-    model.compile_from_config(config)
-    if keep_state:
-        _assign(_state(model.optimizer), state)
-
-
-def _state(optimizer):
-    return [variable for variable in optimizer.variables if variable.name != "learning_rate"]
-
-
-def _assign(variables, values):
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
-
-
-def _take_state(model, checkpoint) -> None:
-    """Weights and optimizer of a checkpoint into the model that goes on."""
-    if [w.shape for w in model.weights] != [w.shape for w in checkpoint.weights]:
-        raise ValueError(
-            "`model` must be the one that the run in `out` began with. "
-            f"Received: {model.name}, whose weights have other shapes"
-        )
-    model.set_weights(checkpoint.get_weights())
-    model.optimizer.build(model.trainable_variables)
-    _assign(_state(model.optimizer), _state(checkpoint.optimizer))
 
 
 class _Recorder(keras.callbacks.Callback):

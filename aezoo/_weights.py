@@ -1,8 +1,46 @@
-"""Weights of a model by path."""
+"""Models and weights by path."""
 
 from __future__ import annotations
 
 import pathlib
+
+import keras
+
+from aezoo._autoencoder import Autoencoder
+
+
+def load_model(path) -> Autoencoder:
+    """Loads an autoencoder that `model.save(path)` wrote, with its optimizer.
+
+    Args:
+        path: A `.keras` file, or a run folder that holds `model.keras`.
+
+    Returns:
+        The compiled `Autoencoder`; `fit` goes on where it stopped.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is not a whole `.keras` file of an autoencoder.
+    """
+    path = pathlib.Path(path)
+    if path.is_dir():
+        path = path / "model.keras"
+    if not path.is_file():
+        raise FileNotFoundError(f"`path` must be a .keras file or a run folder. Received: {path}")
+    try:
+        model = keras.saving.load_model(path)
+    except Exception as error:
+        reason = str(error).strip().splitlines()
+        raise ValueError(
+            "`path` must be a whole .keras file of an autoencoder"
+            f" ({type(error).__name__}: {reason[0][:200] if reason else 'unreadable'}). "
+            f"Received: {path}"
+        ) from error
+    if not isinstance(model, Autoencoder):
+        raise ValueError(
+            f"`path` must hold an aezoo Autoencoder. Received: a {type(model).__name__} in {path}"
+        )
+    return model
 
 
 def load_weights(model, weights) -> None:
@@ -22,8 +60,6 @@ def load_weights(model, weights) -> None:
         raise FileNotFoundError(f"`weights` must be an existing file. Received: {weights!r}")
     try:
         if path.suffix == ".keras":
-            from aezoo._autoencoder import load_model
-
             model.set_weights(load_model(path).get_weights())
         else:
             model.load_weights(path)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 import pathlib
-import re
 import sys
 from typing import Annotated
 
 import typer
 from typer.core import TyperGroup
+
+from aezoo._options import flag, option, options, parse
 
 FACTORY_ONLY = ("input_shape", "compile", "name")
 RECIPE_ONLY = ("model", "data", "out", "validation_data", "test_data", "callbacks", "verbose",
@@ -167,18 +168,18 @@ def _train_command(name, factory):
     from aezoo import train
     from aezoo._registry import summary
 
-    factory_options = _options(factory, FACTORY_ONLY)
-    recipe_options = _options(train, RECIPE_ONLY)
+    factory_options = options(factory, FACTORY_ONLY)
+    recipe_options = options(train, RECIPE_ONLY)
     own = {
-        "data": _option(str, "data", "digits, a TFDS name, a file or a folder (default digits)."),
-        "out": _option(str, "out", f"The run folder (default runs/{name})."),
-        "resume": _flag("resume", "Go on with a run that was killed; its options are kept."),
-        "overwrite": _flag("overwrite", "Replace an earlier run in the folder."),
+        "data": option(str, "data", "digits, a TFDS name, a file or a folder (default digits)."),
+        "out": option(str, "out", f"The run folder (default runs/{name})."),
+        "resume": flag("resume", "Go on with a run that was killed; its options are kept."),
+        "overwrite": flag("overwrite", "Replace an earlier run in the folder."),
     }
 
     def command(**given):
-        arguments = {key: _parse(key, given[key], factory) for key in factory_options}
-        recipe = {key: _parse(key, given[key], train) for key in recipe_options}
+        arguments = {key: parse(key, given[key], factory) for key in factory_options}
+        recipe = {key: parse(key, given[key], train) for key in recipe_options}
         _train(
             name,
             {key: value for key, value in arguments.items() if value is not None},
@@ -192,7 +193,7 @@ def _train_command(name, factory):
     command.__doc__ = summary(factory)
     parameters = {**own, **factory_options, **recipe_options}
     command.__signature__ = inspect.Signature(list(parameters.values()))
-    command.__annotations__ = {key: option.annotation for key, option in parameters.items()}
+    command.__annotations__ = {key: made.annotation for key, made in parameters.items()}
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     single.command(name)(command)
     return typer.main.get_command(single)
@@ -265,72 +266,3 @@ def _print_metrics(run):
         f"{metrics['parameters']:,} parameters. The run is in {run.folder}",
         highlight=False,
     )
-
-
-def _options(function, without) -> dict[str, inspect.Parameter]:
-    """An option for each argument of a function, with the docstring's words as help."""
-    texts = _argument_texts(inspect.getdoc(function))
-    options = {}
-    for key, parameter in inspect.signature(function).parameters.items():
-        if key not in without:
-            default = parameter.default
-            shown = (
-                ""
-                if default in (None, inspect.Parameter.empty)
-                else f" (default {_shown(default)})"
-            )
-            options[key] = _option(_kind(key, function), key, texts.get(key, "") + shown)
-    return options
-
-
-def _option(kind, key, help):
-    flag = f"--{key.replace('_', '-')}"
-    declared = (flag, f"--no-{key.replace('_', '-')}") if kind is bool else (flag,)
-    names = f"{declared[0]}/{declared[1]}" if kind is bool else flag
-    option = typer.Option(names, help=help, show_default=False)
-    return inspect.Parameter(
-        key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
-    )
-
-
-def _flag(key, help):
-    option = typer.Option(f"--{key}", help=help, show_default=False)
-    return inspect.Parameter(
-        key, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, option]
-    )
-
-
-def _kind(key, function) -> type:
-    """int, float and bool where the annotation begins so; anything else is text."""
-    annotation = str(inspect.signature(function).parameters[key].annotation)
-    kinds = {"int": int, "int | None": int, "float": float, "float | None": float, "bool": bool}
-    return kinds.get(annotation, str)
-
-
-def _parse(key, value, function):
-    """`1000,500,250` becomes a tuple of integers where the argument takes one."""
-    annotation = str(inspect.signature(function).parameters[key].annotation)
-    if not isinstance(value, str):
-        return value
-    if value.lower() in ("true", "false") and "bool" in annotation:
-        return value.lower() == "true"
-    if "tuple" not in annotation:
-        return value
-    parts = [part for part in value.strip("()[] ").split(",") if part.strip()]
-    try:
-        return tuple(int(part) for part in parts)
-    except ValueError:
-        raise ValueError(
-            f"`--{key.replace('_', '-')}` must be integers with commas between. Received: {value!r}"
-        ) from None
-
-
-def _shown(default) -> str:
-    return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
-
-
-def _argument_texts(docstring: str) -> dict[str, str]:
-    """From argument to text, read from the `Args:` section of a Google-style docstring."""
-    section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", docstring, re.DOTALL | re.MULTILINE)
-    entries = re.findall(r"^    (\w+): (.*?)(?=^    \w+:|\Z)", section[1], re.DOTALL | re.MULTILINE)
-    return {key: " ".join(text.split()) for key, text in entries}

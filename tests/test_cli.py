@@ -136,8 +136,8 @@ def test_a_finished_run_is_not_overwritten(trained):
     assert "a finished run" in done.stderr
 
 
-def start(out, *more):
-    command = [sys.executable, *TRAIN, "--epochs", "60", "--seed", "1", "--out", str(out), *more]
+def start(out, epochs):
+    command = [sys.executable, *TRAIN, "--epochs", str(epochs), "--seed", "1", "--out", str(out)]
     return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
@@ -153,7 +153,7 @@ def wait_for_epochs(out, epochs, process):
 
 def test_kill_9_and_resume_leave_a_whole_history(tmp_path):
     out = tmp_path / "run"
-    process = start(out)
+    process = start(out, 60)
     wait_for_epochs(out, 5, process)
     process.kill()
     process.wait()
@@ -175,7 +175,7 @@ def test_kill_9_and_resume_leave_a_whole_history(tmp_path):
 
 def test_ctrl_c_keeps_the_model_and_says_so(tmp_path):
     out = tmp_path / "run"
-    process = start(out)
+    process = start(out, 5000)
     wait_for_epochs(out, 3, process)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)

@@ -8,7 +8,8 @@ import keras
 from keras import layers
 
 from aezoo._arguments import check_input_shape, check_positive_integer, check_positive_integers
-from aezoo._autoencoder import Autoencoder, autoencoder
+from aezoo._autoencoder import Autoencoder
+from aezoo._build import autoencoder
 from aezoo._registry import register
 from aezoo._seeds import Seeds
 from aezoo.models._head import output_dtype

@@ -5,7 +5,8 @@ from __future__ import annotations
 import keras
 
 from aezoo._arguments import check_choice, check_input_shape
-from aezoo._autoencoder import Autoencoder, autoencoder
+from aezoo._autoencoder import Autoencoder
+from aezoo._build import autoencoder
 from aezoo._registry import register
 from aezoo._seeds import Seeds
 from aezoo.layers.corruption import make_corruption

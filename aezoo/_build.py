@@ -1,0 +1,109 @@
+"""`aezoo.autoencoder`: a compiled `Autoencoder` of two networks."""
+
+from __future__ import annotations
+
+import pathlib
+
+import keras
+
+from aezoo._autoencoder import Autoencoder, PixelModel
+from aezoo._weights import load_weights
+
+
+def autoencoder(
+    encoder: keras.Model,
+    decoder: keras.Model,
+    *,
+    corruption: keras.layers.Layer | None = None,
+    optimizer: str | keras.optimizers.Optimizer = "adam",
+    loss="mse",
+    learning_rate: float | None = None,
+    weights: str | pathlib.Path | None = None,
+    jit_compile: bool | str = "auto",
+    compile: bool = True,
+    name: str = "autoencoder",
+) -> Autoencoder:
+    """Makes a compiled `Autoencoder` of two Keras models.
+
+    Args:
+        encoder: Functional or Sequential model from inputs (batch, *input_shape) to
+            codes.
+        decoder: Functional or Sequential model from codes to (batch, *input_shape).
+        corruption: Layer between input and encoder, active in training only, or None.
+        optimizer: Name of a Keras optimizer, or one, which is copied.
+        loss: Any Keras loss of (clean input, reconstruction).
+        learning_rate: None keeps the optimizer's own.
+        weights: None, or the path of a `.weights.h5` or `.keras` file.
+        jit_compile: True, False, or "auto": Keras chooses for the device.
+        compile: False returns the model without optimizer and loss.
+        name: Name of the model.
+
+    Returns:
+        A compiled `Autoencoder` that reports `loss` and `mse`. It shares its layers
+        with `encoder` and `decoder`.
+
+    Raises:
+        ValueError: if the two models do not fit each other.
+
+    Example:
+
+    >>> encoder = keras.Sequential([keras.Input((64,)), keras.layers.Dense(8)])
+    >>> decoder = keras.Sequential([keras.Input((8,)), keras.layers.Dense(64)])
+    >>> aezoo.autoencoder(encoder, decoder).output_shape
+    (None, 64)
+    """
+    encoder = _functional(encoder, "encoder", PixelModel)
+    decoder = _functional(decoder, "decoder", keras.Model)
+    if decoder.input_shape != encoder.output_shape:
+        raise ValueError(
+            f"`decoder` must take the encoder's codes, {encoder.output_shape}. "
+            f"Received: a decoder of {decoder.input_shape}"
+        )
+    if decoder.output_shape != encoder.input_shape:
+        raise ValueError(
+            f"`decoder` must return the encoder's input shape, {encoder.input_shape}. "
+            f"Received: a decoder that returns {decoder.output_shape}"
+        )
+    inputs = keras.Input(encoder.input_shape[1:], name="input")
+    x = inputs
+    if corruption is not None:
+        config = {**corruption.get_config(), "name": "corruption"}
+        x = type(corruption).from_config(config)(x)
+    model = Autoencoder(inputs, decoder(encoder(x)), name=name)
+    if compile:
+        model.compile(
+            optimizer=_new_optimizer(optimizer, learning_rate),
+            loss=loss,
+            metrics=[keras.metrics.MeanSquaredError(name="mse")],
+            jit_compile=jit_compile,
+        )
+    if weights is not None:
+        load_weights(model, weights)
+    return model
+
+
+def _functional(network, name: str, model_class):
+    inputs = getattr(network, "inputs", None)
+    outputs = getattr(network, "outputs", None)
+    if not inputs or not outputs or len(inputs) != 1 or len(outputs) != 1:
+        raise ValueError(
+            f"`{name}` must be a functional or Sequential Keras model with one input and one "
+            f"output; begin a Sequential with keras.Input(shape). Received: {network!r}"
+        )
+    return model_class(inputs[0], outputs[0], name=name)
+
+
+def _new_optimizer(optimizer, learning_rate):
+    """A new optimizer each time: one that two models share breaks the second."""
+    if isinstance(optimizer, str):
+        config = {} if learning_rate is None else {"learning_rate": learning_rate}
+        return keras.optimizers.get({"class_name": optimizer, "config": config})
+    if not isinstance(optimizer, keras.optimizers.Optimizer):
+        raise ValueError(
+            "`optimizer` must be the name of a Keras optimizer or a keras.optimizers.Optimizer. "
+            f"Received: {optimizer!r}"
+        )
+    config = optimizer.get_config()
+    if learning_rate is not None:
+        config["learning_rate"] = learning_rate
+    return type(optimizer).from_config(config)

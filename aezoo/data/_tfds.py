@@ -1,0 +1,158 @@
+"""Data sets of TensorFlow Datasets: what is on this machine first, then a download."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import pathlib
+import urllib.error
+import urllib.request
+import warnings
+
+import numpy as np
+
+from aezoo._arguments import nearest
+from aezoo.data._sources import Source
+
+
+def find_data_set(name: str, image_size, data_dir) -> TFDSSource:
+    """The data set of that name.
+
+    Raises:
+        ValueError: if there is none of that name; the sentence names the nearest.
+        FileNotFoundError: if it is neither prepared here nor could be downloaded.
+    """
+    return TFDSSource(_prepared_builder(name, data_dir), image_size)
+
+
+class TFDSSource(Source):
+    """A data set of TensorFlow Datasets, prepared on this machine or downloaded."""
+
+    def __init__(self, builder, image_size, split="train", start=0, stop=None):
+        self._builder = builder
+        self._image_size = image_size
+        self._split_name = split
+        self._start = start
+        self.splits = tuple(builder.info.splits)
+        if split in builder.info.splits:
+            total = builder.info.splits[split].num_examples
+            self._stop = total if stop is None else stop
+        self._x_key, self._y_key = self._keys()
+
+    def _keys(self):
+        features = self._builder.info.features
+        keys = self._builder.info.supervised_keys
+        if keys:
+            return keys[0], keys[1]
+        for key in ("image", "features", "data"):
+            if key in features:
+                return key, "label" if "label" in features else None
+        raise ValueError(
+            "`source` must be a data set with an image or a feature vector. "
+            f"Received: {self._builder.name!r} with {', '.join(features)}"
+        )
+
+    @property
+    def samples(self):
+        return self._stop - self._start
+
+    @property
+    def _shape(self):
+        shape = self._builder.info.features[self._x_key].shape
+        if self._image_size is not None and len(shape) == 3:
+            return (*self._image_size, shape[-1])
+        if None in shape:
+            raise ValueError(
+                "`image_size` must be given for a data set whose images differ in size. "
+                f"Received: image_size=None for {self._builder.name!r}"
+            )
+        return tuple(shape)
+
+    @property
+    def bytes(self):
+        dtype = self._builder.info.features[self._x_key].np_dtype
+        return self.samples * math.prod(self._shape) * np.dtype(dtype).itemsize
+
+    def first(self, limit):
+        return self._part(self._start, self._start + limit)
+
+    def divided(self, name, share):
+        cut = self.samples - math.ceil(self.samples * share)
+        if cut < 1:
+            raise ValueError(
+                f"`validation_split` must leave a sample for training. Received: {share!r}"
+            )
+        return self._part(0, cut) if name == "train" else self._part(cut, self.samples)
+
+    def arrays(self):
+        batches = list(self.records(self._y_key is not None).batch(4096).as_numpy_iterator())
+        if self._y_key is None:
+            return np.concatenate(batches), None
+        x, y = zip(*batches, strict=True)
+        return np.concatenate(x), np.concatenate(y)
+
+    def records(self, labels):
+        import tensorflow as tf
+
+        dataset = self._builder.as_dataset(
+            split=f"{self._split_name}[{self._start}:{self._stop}]", shuffle_files=False
+        )
+
+        def pick(record):
+            x = record[self._x_key]
+            if self._image_size is not None and len(x.shape) == 3:
+                resized = tf.image.resize(x, self._image_size, antialias=True)
+                x = tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), x.dtype)
+            x = tf.ensure_shape(x, self._shape)
+            return (x, record[self._y_key]) if labels else x
+
+        if labels and self._y_key is None:
+            raise ValueError(
+                "`labels` must be False for a source without labels. "
+                f"Received: {self._builder.name!r}"
+            )
+        return dataset.map(pick, num_parallel_calls=tf.data.AUTOTUNE)
+
+    def _part(self, start, stop):
+        return TFDSSource(self._builder, self._image_size, self._split_name, start, stop)
+
+    def _split(self, name):
+        return TFDSSource(self._builder, self._image_size, name)
+
+
+def _prepared_builder(name: str, data_dir):
+    """The prepared builder: what is on this machine first, a download only after that."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+    except Exception as error:
+        known = ["digits", *tfds.list_builders(with_community_datasets=False)]
+        raise ValueError(
+            "`source` must be 'digits', an array, a path, or the name of a TensorFlow data set"
+            f"{nearest(name, known)}. Received: {name!r}"
+        ) from error
+    if pathlib.Path(builder.data_dir).is_dir():
+        return builder
+    folder = pathlib.Path(builder.data_dir).parent.parent
+    print(f"Downloading {name} to {folder} (set TFDS_DATA_DIR to change that) ...", flush=True)
+    try:
+        _probe_network(builder)
+        builder.download_and_prepare()
+    except (Exception, SystemExit) as error:
+        raise FileNotFoundError(
+            f"`source` must be prepared in {folder} or be downloadable: {name} could be neither "
+            f"found nor downloaded ({type(error).__name__}); set TFDS_DATA_DIR to the folder that "
+            f"has it. Received: {name!r}"
+        ) from error
+    return builder
+
+
+def _probe_network(builder) -> None:
+    """Fails in seconds where there is no network; TFDS alone tries for minutes."""
+    url = next(iter(builder.url_infos), None)
+    if url is not None:
+        with contextlib.suppress(urllib.error.HTTPError):  # any answer shows a network
+            urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=10).close()
