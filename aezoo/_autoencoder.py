@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import keras
 import numpy as np
 from keras import ops
@@ -166,23 +168,23 @@ class Autoencoder(PixelModel):
                 shape or dtype, no samples.
         """
         x = _checks.check_training_data(self, as_array(x), y)
-        if validation_split and validation_data is None and self.corruption is not None:
+        if y is None and options.get("sample_weight") is not None:
+            y = x  # without targets Keras would pass the weights over
+        if validation_split and validation_data is None:
             x, y, options, validation_data = _split(x, y, options, validation_split)
-            validation_split = 0.0
         if validation_data is not None:
             validation_data = self._validation_data(validation_data)
         if not is_array(x) and not isinstance(x, keras.utils.PyDataset):
             options.setdefault("shuffle", False)
-        with _checks.naming_bad_batches():
-            return super().fit(
-                _guarded(x),
-                y,
-                batch_size=batch_size,
-                epochs=epochs,
-                validation_split=validation_split,
-                validation_data=validation_data,
-                **options,
-            )
+        data = {
+            "x": _guarded(x),
+            "y": y,
+            "batch_size": batch_size,
+            "validation_data": validation_data,
+            **options,
+        }
+        with _checks.naming_bad_batches(), _blocks(self, data, epochs) as data:
+            return super().fit(epochs=epochs, **data)
 
     def evaluate(self, x=None, y=None, batch_size: int | None = None, **options):
         """`keras.Model.evaluate` on inputs alone; corrupts as validation in `fit` does."""
@@ -190,16 +192,34 @@ class Autoencoder(PixelModel):
             x = _checks.check_training_data(self, as_array(x), y)
             if self.corruption is not None:
                 x, y = self._corrupted(x, y)
-            x = _guarded(x)
-        with _checks.naming_bad_batches():
-            return super().evaluate(x, y, batch_size=batch_size, **options)
+            data = {"x": _guarded(x), "y": y, "batch_size": batch_size, "shuffle": False, **options}
+            with _checks.naming_bad_batches(), _blocks(self, data) as data:
+                data.pop("shuffle")
+                return super().evaluate(**data)
+        return super().evaluate(x, y, batch_size=batch_size, **options)
+
+    def compile(self, *args, jit_compile: bool | str = "auto", **options):
+        """`keras.Model.compile`; `jit_compile="auto"` is decided when `fit` knows the data."""
+        super().compile(*args, jit_compile=jit_compile, **options)
+        self.jit_choice = jit_compile
+        vars(self)["fused_functions"] = {}
+
+    def get_compile_config(self):
+        config = super().get_compile_config()
+        return {**config, "jit_compile": self.jit_choice} if config else config
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        y = self._target(x, y)
+        y, sample_weight = self._target(x, y), _per_sample(sample_weight, y_pred)
         return super().compute_loss(x, y, y_pred, sample_weight, training)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        return super().compute_metrics(x, self._target(x, y), y_pred, sample_weight)
+        y, sample_weight = self._target(x, y), _per_sample(sample_weight, y_pred)
+        return super().compute_metrics(x, y, y_pred, sample_weight)
 
     def _target(self, x, y):
         """What is to be reconstructed: the clean input, where no target was given."""
@@ -250,6 +270,13 @@ class Autoencoder(PixelModel):
             yield (corrupted, *(rest or (clean,)))
 
 
+def _per_sample(sample_weight, y_pred):
+    """Weights (batch,) as (batch, 1, ...), which Keras's losses of images need."""
+    if sample_weight is None or len(sample_weight.shape) != 1:
+        return sample_weight
+    return ops.reshape(sample_weight, (-1, *[1] * (len(y_pred.shape) - 2)))
+
+
 def _split(x, y, options, share):
     """The end of the arrays is kept for validation, as Keras does."""
     if not is_array(x):
@@ -264,6 +291,15 @@ def _split(x, y, options, share):
         options = {**options, "sample_weight": weights[:cut]}
         validation = (*validation, weights[cut:])
     return x[:cut], None if y is None else y[:cut], options, validation
+
+
+def _blocks(model, data: dict, epochs: int = 1):
+    """A context of the arguments that `fit` runs on: many steps in one call, where it may."""
+    if keras.backend.backend() != "tensorflow":
+        return contextlib.nullcontext(data)
+    from aezoo._fused import blocks
+
+    return blocks(model, data, epochs)
 
 
 def _guarded(x):

@@ -27,6 +27,8 @@ class Progress(keras.callbacks.Callback):
     epoch 1/1 loss 0... mse 0... (...s, 0:00:00 left)
     """
 
+    sees_blocks = True  # it may be told of many batches at once
+
     def __init__(self, epochs: int, stream=None):
         super().__init__()
         self._epochs = epochs
@@ -56,7 +58,7 @@ class Progress(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         if self._bar is not None and self.params.get("steps"):
-            done = self._epoch + (batch + 1) / self.params["steps"]
+            done = self._epoch + min(1, (batch + 1) / self.params["steps"])
             self._bar.update(self._task, completed=done)
 
     def on_epoch_end(self, epoch, logs=None):

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import aezoo
+from aezoo.cli import main
 from tests.conftest import run_python
 
 TRAIN = ("-m", "aezoo", "train", "dense_ae", "--latent-dim", "4", "--hidden-units", "32,16")
@@ -122,11 +123,24 @@ def test_encode_writes_codes_and_labels(trained, tmp_path):
         (("reconstruct", "no-run", "a.png", "--out", "o"), r"a run folder. Received: no-run"),
     ],
 )
-def test_bad_input_is_one_sentence_and_exit_code_2(arguments, message, tmp_path):
-    done = run_python("-m", "aezoo", *arguments, cwd=tmp_path, env={"COLUMNS": "200"})
+def test_bad_input_is_one_sentence_and_exit_code_2(
+    arguments, message, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(sys, "argv", ["aezoo", *arguments])
+    with pytest.raises(SystemExit) as exit:
+        main()
+    assert exit.value.code == 2
+    assert re.search(message, capsys.readouterr().err)
+    assert not any(tmp_path.iterdir())
+
+
+def test_bad_input_in_a_process(tmp_path):
+    done = run_python("-m", "aezoo", "train", "dense_ae", "--data", "no/folder", cwd=tmp_path)
     assert done.returncode == 2
-    assert re.search(message, done.stderr)
     assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("Error: `source` must be")
     assert not any(tmp_path.iterdir())
 
 

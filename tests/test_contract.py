@@ -271,7 +271,7 @@ SHAPES = st.one_of(
 
 
 @pytest.mark.parametrize("name", MODELS)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(shape=SHAPES, data=st.data())
 def test_any_shape_trains(name, shape, data):
     try:

@@ -2,7 +2,10 @@
 
 import re
 
+from typer.testing import CliRunner
+
 from aezoo._registry import markdown_table
+from aezoo.cli import app
 from tests.conftest import ROOT, run_python
 
 README = (ROOT / "README.md").read_text()
@@ -24,10 +27,8 @@ def test_every_command_and_option_it_names_exists():
     commands = re.findall(r"aezoo (train \w+|list|reconstruct|encode)([^\n&`]*)", README)
     assert len(commands) > 5
     for command, arguments in commands:
-        model = command.replace("MODEL", "dense_ae")
-        help_text = run_python(
-            "-m", "aezoo", *model.split(), "--help", env={"COLUMNS": "200"}
-        ).stdout
+        words = command.replace("MODEL", "dense_ae").split()
+        help_text = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200"}).output
         for option in re.findall(r"--[a-z-]+", arguments):
             assert option in help_text, (command, option)
 

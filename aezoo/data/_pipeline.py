@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import keras
@@ -10,31 +11,103 @@ import tensorflow as tf
 from aezoo._checks import NOT_FINITE
 
 
+@dataclasses.dataclass
+class Rows:
+    """Arrays in memory whose rows are gathered by index, shuffled anew every epoch.
+
+    Attributes:
+        columns: (x,), (x, y) or (x, y, sample weights), arrays of as many rows.
+        batch_size: Rows in a batch.
+        shuffle: Whether every epoch has an order of its own.
+        seed: Integer that fixes these orders, or None.
+    """
+
+    columns: tuple
+    batch_size: int
+    shuffle: bool
+    seed: int | None = None
+
+    def __post_init__(self):
+        self.columns = tuple(tf.convert_to_tensor(column) for column in self.columns)
+
+    @property
+    def samples(self) -> int:
+        return int(self.columns[0].shape[0])
+
+    @property
+    def batch_bytes(self) -> int:
+        return self.batch_size * math.prod(self.columns[0].shape[1:]) * self.columns[0].dtype.size
+
+    def batches(self):
+        """A dataset of batches, the last one smaller where they do not divide."""
+        size = self.batch_size
+
+        def epoch(order):
+            return lambda step: self._pick(order[step * size : (step + 1) * size])
+
+        return self._epochs(math.ceil(self.samples / size), epoch)
+
+    def blocks(self, length: int):
+        """An endless dataset of blocks of batches, see `aezoo._fused.Blocks`."""
+        size, samples = self.batch_size, self.samples
+        full = samples // size
+        steps = math.ceil(math.ceil(samples / size) / length)
+
+        def epoch(order):
+            padding = tf.zeros((max(0, steps * length - full) * size,), tf.int32)
+            padded = tf.concat([order[: full * size], padding], 0)
+
+            def block(step):
+                rows = padded[step * length * size : (step + 1) * length * size]
+                stacked = self._pick(rows, (length, size))
+                count = tf.clip_by_value(full - step * length, 0, length)
+                if samples == full * size:
+                    return stacked, count, self._pick(order[:0], (0,)), tf.zeros((1,), tf.int32)
+                last = step == steps - 1
+                rest = order[full * size : tf.where(last, samples, full * size)]
+                splits = tf.range(tf.where(last, 2, 1)) * (samples - full * size)
+                return stacked, count, self._pick(rest), splits
+
+            return block
+
+        return self._epochs(steps, epoch).repeat().prefetch(2)
+
+    def _epochs(self, steps: int, epoch):
+        """A dataset of `epoch(order)(step)` for each step, in a new order every time."""
+
+        def one(seed):
+            order = tf.range(self.samples)
+            if self.shuffle:
+                order = tf.random.experimental.stateless_shuffle(order, seed)
+            return tf.data.Dataset.range(steps, output_type=tf.int32).map(epoch(order))
+
+        seeds = tf.data.Dataset.random(seed=self.seed, rerandomize_each_iteration=True)
+        return seeds.batch(2).take(1).flat_map(one)
+
+    def _pick(self, rows, leading=(None,)):
+        """These rows of every column, with static shapes."""
+
+        def pick(column):
+            picked = tf.gather(column, rows)
+            if leading[0] is None:
+                return tf.ensure_shape(picked, (None, *column.shape[1:]))
+            return tf.reshape(picked, (*leading, *column.shape[1:]))
+
+        picked = tuple(pick(column) for column in self.columns)
+        return picked[0] if len(picked) == 1 else picked
+
+
 def from_arrays(x, y=None, *, batch_size: int, shuffle: bool, seed: int | None = None):
-    """Batches of arrays in memory, each gathered at once; shuffled anew every epoch."""
-    columns = tuple(tf.constant(column) for column in ((x,) if y is None else (x, y)))
-    samples = len(x)
-    steps = math.ceil(samples / batch_size)
+    """Batches of arrays in memory; `fit` finds the arrays again by `rows_of`."""
+    rows = Rows((x,) if y is None else (x, y), batch_size, shuffle, seed)
+    dataset = _counted(rows.batches(), math.ceil(rows.samples / batch_size))
+    dataset.aezoo_rows = rows
+    return dataset
 
-    def epoch(epoch_seed):
-        order = tf.range(samples)
-        if shuffle:
-            order = tf.random.experimental.stateless_shuffle(order, epoch_seed)
 
-        def batch(step):
-            rows = order[step * batch_size : (step + 1) * batch_size]
-            picked = tuple(tf.gather(column, rows) for column in columns)
-            picked = tuple(
-                tf.ensure_shape(part, (None, *column.shape[1:]))
-                for part, column in zip(picked, columns, strict=True)
-            )
-            return picked[0] if y is None else picked
-
-        return tf.data.Dataset.range(steps, output_type=tf.int32).map(batch)
-
-    seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
-    dataset = seeds.batch(2).take(1).flat_map(epoch)
-    return _counted(dataset, steps)
+def rows_of(dataset) -> Rows | None:
+    """The arrays behind a dataset that `from_arrays` made; None for any other."""
+    return getattr(dataset, "aezoo_rows", None)
 
 
 def from_records(records, samples: int, *, batch_size: int, shuffle: bool, seed: int | None):

@@ -1,0 +1,289 @@
+"""Blocks of steps in one call give what Keras's own loop gives, step by step."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import aezoo
+from aezoo import _fused
+
+MODELS = aezoo.list_models()
+
+
+class SingleBatches(keras.callbacks.Callback):
+    """Asks for single batches, so that Keras's own loop runs; counts what it sees."""
+
+    def on_train_begin(self, logs=None):
+        self.batches = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.batches.append(batch)
+
+
+def make(name="conv_ae", **options):
+    return aezoo.create(name, (8, 8, 1), 4, seed=0, **options)
+
+
+def both(build, fit):
+    """Trains twice, by Keras's loop and in blocks, and compares all that comes out."""
+    keras_model, fused_model = build(), build()
+    single = SingleBatches()
+    expected = fit(keras_model, callbacks=[single])
+    history = fit(fused_model, callbacks=[])
+    assert fused_model.fused_functions, "the blocks were not used"
+    assert not keras_model.fused_functions
+    assert len(single.batches) > 1
+    assert history.epoch == expected.epoch
+    assert history.params["steps"] == expected.params["steps"]
+    assert set(history.history) == set(expected.history)
+    for key, values in expected.history.items():
+        np.testing.assert_allclose(history.history[key], values, rtol=2e-4, err_msg=key)
+    for one, two in zip(keras_model.get_weights(), fused_model.get_weights(), strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-2, atol=2e-4)
+    assert fused_model.optimizer.iterations == keras_model.optimizer.iterations
+    assert fused_model.steps_per_execution == 1
+    return fused_model, history
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    ("samples", "jit_compile"), [(250, False), (20, False), (256, True)], ids=["tail", "few", "xla"]
+)
+def test_every_model_on_arrays(name, samples, jit_compile, digits):
+    def fit(model, callbacks):
+        return model.fit(
+            digits[:samples], batch_size=16, epochs=2, shuffle=False, verbose=0,
+            callbacks=callbacks, validation_data=digits[300:350],
+        )  # fmt: skip
+
+    both(lambda: make(name, jit_compile=jit_compile), fit)
+
+
+@pytest.mark.parametrize("drop_remainder", [False, True])
+def test_any_batched_dataset(digits, drop_remainder):
+    dataset = tf.data.Dataset.from_tensor_slices(digits[:250]).batch(16, drop_remainder)
+
+    def fit(model, callbacks):
+        return model.fit(dataset, epochs=3, verbose=0, callbacks=callbacks, validation_data=dataset)
+
+    both(lambda: make("denoising_ae"), fit)
+
+
+def test_a_smaller_last_batch_behind_a_loop_of_xla(digits):
+    def fit(model, callbacks):
+        return model.fit(
+            digits[:250], batch_size=16, epochs=3, shuffle=False, verbose=0, callbacks=callbacks
+        )
+
+    both(lambda: make("conv_ae", jit_compile=True), fit)
+
+
+def test_batches_of_many_sizes_keep_their_order(digits):
+    sizes = [16, 16, 7, 16, 30, 16, 1]
+    parts = np.split(digits[: sum(sizes)], np.cumsum(sizes)[:-1])
+    dataset = tf.data.Dataset.from_generator(
+        lambda: iter(parts), output_signature=tf.TensorSpec((None, 8, 8, 1), "uint8")
+    ).apply(tf.data.experimental.assert_cardinality(len(sizes)))
+    both(make, lambda model, callbacks: model.fit(dataset, verbose=0, callbacks=callbacks))
+
+
+def test_pipelines_of_load_shuffle_as_they_do_alone():
+    def fit(model, callbacks):
+        dataset = aezoo.data.load("digits", seed=4, batch_size=100)
+        return model.fit(dataset, epochs=3, verbose=0, callbacks=callbacks)
+
+    # Keras's loop looks at one more first batch than the blocks do: the orders of the epochs
+    # differ, so only the unshuffled one is compared step by step
+    def fit_in_order(model, callbacks):
+        dataset = aezoo.data.load("digits", shuffle=False, batch_size=100)
+        return model.fit(dataset, epochs=3, verbose=0, callbacks=callbacks)
+
+    both(make, fit_in_order)
+    histories = [fit(make(), []).history["loss"] for _ in range(2)]
+    assert histories[0] == histories[1]
+
+
+def test_an_endless_dataset_with_steps_per_epoch(digits):
+    dataset = tf.data.Dataset.from_tensor_slices(digits[:200]).batch(16).repeat()
+
+    def fit(model, callbacks):
+        return model.fit(
+            dataset, epochs=2, steps_per_epoch=24, verbose=0, callbacks=callbacks, initial_epoch=1
+        )
+
+    both(make, fit)
+
+
+def test_losses_metrics_regularizers_and_schedules(digits):
+    def build():
+        regularizer = keras.regularizers.L1(1e-3)
+        encoder = keras.Sequential(
+            [
+                keras.Input((64,)),
+                keras.layers.Dense(8, "relu", activity_regularizer=regularizer,
+                                   kernel_initializer=keras.initializers.GlorotUniform(1)),
+                keras.layers.Dropout(0.2, seed=3),
+            ]
+        )  # fmt: skip
+        decoder = keras.Sequential(
+            [
+                keras.Input((8,)),
+                keras.layers.Dense(64, "sigmoid", kernel_regularizer="l2",
+                                   kernel_initializer=keras.initializers.GlorotUniform(2)),
+            ]
+        )  # fmt: skip
+        schedule = keras.optimizers.schedules.CosineDecay(0.01, 40)
+        model = aezoo.autoencoder(encoder, decoder)
+        model.compile(
+            keras.optimizers.AdamW(schedule, clipnorm=0.1),
+            "binary_crossentropy",
+            metrics=["mae", keras.metrics.MeanSquaredError(name="mse")],
+            weighted_metrics=["mse"],
+        )
+        return model
+
+    x = digits.reshape(-1, 64)[:330]
+    weights = np.random.default_rng(0).random(330).astype("float32")
+
+    def fit(model, callbacks):
+        return model.fit(
+            x, sample_weight=weights, batch_size=20, epochs=3, shuffle=False, verbose=0,
+            callbacks=callbacks, validation_split=0.2,
+        )  # fmt: skip
+
+    both(build, fit)
+
+
+def test_pairs_with_sample_weights_in_a_dataset(digits):
+    x = digits[:100].astype("float32") / 255
+    weights = np.linspace(0, 1, 100).astype("float32")
+    dataset = tf.data.Dataset.from_tensor_slices((x * 0.5, x, weights)).batch(16)
+    both(make, lambda model, callbacks: model.fit(dataset, verbose=0, callbacks=callbacks))
+
+
+def test_early_stopping_and_checkpoints(digits, tmp_path):
+    def fit(model, callbacks):
+        path = tmp_path / f"{len(callbacks)}.weights.h5"
+        return model.fit(
+            digits[:256], batch_size=16, epochs=40, shuffle=False, verbose=0,
+            validation_data=digits[300:400],
+            callbacks=[
+                *callbacks,
+                keras.callbacks.EarlyStopping(
+                    patience=1, min_delta=2e-3, restore_best_weights=True
+                ),
+                keras.callbacks.ModelCheckpoint(path, save_weights_only=True),
+                keras.callbacks.ReduceLROnPlateau(patience=1),
+                keras.callbacks.CSVLogger(tmp_path / "log.csv"),
+            ],
+        )  # fmt: skip
+
+    model, history = both(make, fit)
+    assert len(history.epoch) < 40
+    assert (tmp_path / "0.weights.h5").exists()
+    assert float(model.optimizer.learning_rate) > 0
+
+
+def test_backup_and_restore_goes_on(digits, tmp_path):
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 1:
+                raise RuntimeError
+
+    def fit(model, *callbacks):
+        backup = keras.callbacks.BackupAndRestore(tmp_path)
+        return model.fit(digits[:160], batch_size=16, epochs=4, shuffle=False, verbose=0,
+                         callbacks=[backup, *callbacks])  # fmt: skip
+
+    straight = make("dense_ae")
+    straight.fit(digits[:160], batch_size=16, epochs=4, shuffle=False, verbose=0)
+    with pytest.raises(RuntimeError):
+        fit(make("dense_ae"), Stop())
+    resumed = make("dense_ae")
+    history = fit(resumed)
+    assert resumed.fused_functions
+    assert history.epoch[-1] == 3
+    for one, two in zip(straight.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [
+        keras.callbacks.TerminateOnNaN(),
+        keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: None),
+        keras.callbacks.ModelCheckpoint("unused.keras", save_freq=1000),
+    ],
+)
+def test_callbacks_that_look_at_batches_get_batches(callback, digits):
+    model = make("dense_ae")
+    model.fit(digits[:64], verbose=0, callbacks=[callback])
+    assert not model.fused_functions
+
+
+@pytest.mark.parametrize("options", [{"run_eagerly": True}, {"steps_per_execution": 2}])
+def test_explicit_wishes_are_respected(options, digits):
+    model = make("dense_ae")
+    model.compile("adam", "mse", **options)
+    model.fit(digits[:64], verbose=0)
+    assert not model.fused_functions
+    assert model.steps_per_execution == options.get("steps_per_execution", 1)
+
+
+def test_under_a_distribution_strategy_it_steps_aside(digits):
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    with strategy.scope():
+        model = make("dense_ae")
+    losses = model.fit(digits[:128], epochs=2, verbose=0).history["loss"]
+    assert losses[1] < losses[0]
+    assert not model.fused_functions
+
+
+def test_the_compiled_function_is_made_once(digits, monkeypatch):
+    made = []
+    original = _fused._make_function
+    monkeypatch.setattr(
+        _fused, "_make_function", lambda *arguments: made.append(1) or original(*arguments)
+    )
+    model = make("dense_ae")
+    for _ in range(3):
+        model.fit(digits[:64], verbose=0)
+    assert len(made) == 2  # one to train, one to test
+    model.compile("sgd", "mse")
+    model.fit(digits[:64], verbose=0)
+    assert len(made) == 4
+
+
+def test_jit_choice_survives_saving_and_is_made_for_the_device(tmp_path, digits):
+    for choice in ("auto", True, False):
+        model = make("dense_ae", jit_compile=choice)
+        model.save(tmp_path / "m.keras")
+        assert aezoo.load_model(tmp_path / "m.keras").jit_choice == choice
+    if not tf.config.list_physical_devices("GPU"):
+        auto = make("dense_ae")
+        assert _fused.choose_jit(auto, 10**6)
+        assert not _fused.choose_jit(auto, 20)
+        assert not _fused.choose_jit(make("conv_ae"), 10**6)
+    assert _fused.choose_jit(make("conv_ae", jit_compile=True), 1)
+    assert not _fused.choose_jit(make("dense_ae", jit_compile=False), 10**6)
+
+
+def test_evaluate_in_blocks_is_evaluate(digits):
+    model = make("denoising_ae")
+    model.fit(digits[:64], verbose=0)
+    for data in (digits[:333], aezoo.data.load(digits[:333], batch_size=50)):
+        in_blocks = model.evaluate(data, verbose=0)
+        batched = model.evaluate(data, verbose=0, callbacks=[OnTestBatch()])
+        np.testing.assert_allclose(in_blocks, batched, rtol=1e-5)
+
+
+class OnTestBatch(keras.callbacks.Callback):
+    def on_test_batch_end(self, batch, logs=None):
+        pass
+
+
+def test_labels_are_refused_inside_the_loop_too(digits):
+    model = make("dense_ae")
+    with pytest.raises(ValueError, match=r"drop the labels"):
+        model.fit(digits[:64], np.arange(64), verbose=0)
