@@ -141,7 +141,8 @@ def check_targets(y, shape: tuple) -> None:
 def check_training_data(model, x, y=None):
     """Stops before the first step what cannot be right; returns the `x` to go on with.
 
-    Arrays are checked wholly, everything else by its first batch. A generator gives its
+    Arrays are checked wholly, and so are those behind `aezoo.data.load`; everything else is
+    checked by its first batch. A generator gives its
     first batch back through the iterator that is returned.
     """
     if x is None:
@@ -150,6 +151,8 @@ def check_training_data(model, x, y=None):
         first = (x,) if y is None else (x, y)
     elif y is not None:
         raise ValueError(f"`y` must be None where `x` is a dataset. Received: {type(y).__name__}")
+    elif hasattr(x, "aezoo_rows"):  # the arrays behind a pipeline of `aezoo.data.load`
+        first = x.aezoo_rows.columns
     else:
         once = isinstance(x, Iterator)
         first = next(x if once else batches(x), None)

@@ -54,41 +54,45 @@ def blocks(model, data: dict, epochs: int = 1):
         The arguments with datasets of blocks in the place of the data; the same
         arguments where single batches are asked for.
     """
-    training = None
-    if _may_fuse(model, data):
-        steps = "steps_per_epoch" if "validation_data" in data else "steps"
-        training = _find_blocks(model, data, data.get("batch_size"), data.get(steps))
-    if training is None:
+    in_blocks = _in_blocks(model, data) if _may_fuse(model, data) else None
+    if in_blocks is None:
         yield data
         return
-    validation = training
-    if data.get("validation_data") is not None:
-        x, y, weights = keras.utils.unpack_x_y_sample_weight(data["validation_data"])
-        batch_size = data.get("validation_batch_size") or data.get("batch_size")
-        validation = _find_blocks(
-            model,
-            {"x": x, "y": y, "sample_weight": weights, "shuffle": False},
-            batch_size,
-            data.get("validation_steps"),
-            training.length,
-        )
-        if validation is not None:
-            data = {**data, "validation_data": validation.dataset}
-            data["validation_steps"] = validation.steps
-    data = {**data, "x": training.dataset, "y": None, "sample_weight": None, "shuffle": False}
-    data = {**data, "batch_size": None, steps: training.steps}
+    training, data = in_blocks
     _build(model, training)
     jit_compile = choose_jit(model, training.steps * epochs)
     kept = (model.train_function, model.test_function, model.steps_per_execution)
     model.train_function = _function(model, model.train_step, training.length, jit_compile)
-    model.test_function = validation and _function(
-        model, model.test_step, training.length, jit_compile
-    )
+    model.test_function = _function(model, model.test_step, training.length, jit_compile)
     model.steps_per_execution = training.length
     try:
         yield data
     finally:
         model.train_function, model.test_function, model.steps_per_execution = kept
+
+
+def _in_blocks(model, data: dict):
+    """The blocks to train on and the arguments that hold them, or None.
+
+    All data of one call is in blocks of one length, as Keras counts with one length.
+    """
+    steps = "steps_per_epoch" if "validation_data" in data else "steps"
+    training = _find_blocks(model, data, data.get("batch_size"), data.get(steps))
+    if training is None:
+        return None
+    found = {**data, "x": training.dataset, "y": None, "sample_weight": None, "shuffle": False}
+    found = {**found, "batch_size": None, steps: training.steps}
+    if data.get("validation_data") is not None:
+        x, y, weights = keras.utils.unpack_x_y_sample_weight(data["validation_data"])
+        batch_size = data.get("validation_batch_size") or data.get("batch_size")
+        parts = {"x": x, "y": y, "sample_weight": weights, "shuffle": False}
+        asked = data.get("validation_steps")
+        validation = _find_blocks(model, parts, batch_size, asked, training.length)
+        if validation is None or validation.length != training.length:
+            return None
+        found = {**found, "validation_data": validation.dataset}
+        found["validation_steps"] = validation.steps
+    return training, found
 
 
 def choose_jit(model, steps: int) -> bool:

@@ -20,7 +20,7 @@ from aezoo._run_folder import CONFIG, METRICS, MODEL, RunFolder
 from aezoo._schedule import begin_schedule, compile_again, take_state
 from aezoo._version import __version__
 from aezoo._weights import load_model
-from aezoo.callbacks import Progress, StopOnNaN
+from aezoo.callbacks import InterruptGently, Progress, StopOnNaN
 
 
 @dataclasses.dataclass
@@ -137,7 +137,8 @@ def train(
         folder.write_json(CONFIG, _config(model, data, locals()))
     recorder = _Recorder(folder, rows)
     watch, progress = StopOnNaN(), Progress(epochs) if verbose else None
-    used = [watch, recorder, *([progress] if progress else []), *callbacks]
+    gently = InterruptGently()
+    used = [watch, recorder, *([progress] if progress else []), *callbacks, gently]
     if early_stopping is not None:
         used.insert(
             0, keras.callbacks.EarlyStopping(patience=early_stopping, restore_best_weights=True)
@@ -152,6 +153,7 @@ def train(
     except KeyboardInterrupt:
         interrupted = True
     finally:
+        gently.close()
         if progress:
             progress.close()
     if peak is not None:

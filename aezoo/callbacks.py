@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import time
 
 import keras
@@ -95,3 +97,38 @@ class StopOnNaN(keras.callbacks.Callback):
         if not np.isfinite((logs or {}).get("loss", 0.0)):
             self.failed_epoch = epoch
             self.model.stop_training = True
+
+
+class InterruptGently(keras.callbacks.Callback):
+    """Lets the first Ctrl-C end a training between two steps, never while a file is written.
+
+    `fit` then raises KeyboardInterrupt. A second Ctrl-C interrupts at once.
+    """
+
+    sees_blocks = True
+
+    def __init__(self):
+        super().__init__()
+        self._asked = False
+        self._before = None
+
+    def on_train_begin(self, logs=None):
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._ask)
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self._asked:
+            raise KeyboardInterrupt
+
+    on_epoch_end = on_train_batch_end
+
+    def close(self):
+        """Gives Ctrl-C its usual meaning again."""
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+            self._before = None
+
+    def _ask(self, number, frame):
+        if self._asked:
+            raise KeyboardInterrupt
+        self._asked = True

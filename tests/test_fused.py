@@ -283,6 +283,28 @@ class OnTestBatch(keras.callbacks.Callback):
         pass
 
 
+def test_float_arrays_of_load_are_checked_wholly_and_gathered(digits):
+    x = digits.astype("float32") / 255
+    model = make("dense_ae")
+    model.fit(aezoo.data.load(x), verbose=0)
+    assert model.fused_functions
+    x[1400, 3, 3, 0] = np.nan
+    with pytest.raises(ValueError, match=r"finite.*sample 1400"):
+        model.fit(aezoo.data.load(x), verbose=0)
+
+
+def test_fewer_validation_steps_than_a_block_are_kept(digits):
+    dataset = tf.data.Dataset.from_tensor_slices(digits[:200]).batch(16)
+
+    def fit(callbacks):
+        return make("dense_ae").fit(
+            dataset, validation_data=dataset, validation_steps=3, verbose=0, callbacks=callbacks
+        )
+
+    expected = fit([SingleBatches()]).history["val_loss"]
+    np.testing.assert_allclose(fit([]).history["val_loss"], expected, rtol=1e-4)
+
+
 def test_labels_are_refused_inside_the_loop_too(digits):
     model = make("dense_ae")
     with pytest.raises(ValueError, match=r"drop the labels"):

@@ -1,6 +1,7 @@
 """The recipe: its run folder, its schedule, interruption, resumption."""
 
 import json
+import signal
 
 import keras
 import numpy as np
@@ -167,6 +168,21 @@ def test_interrupting_keeps_what_was_learnt(tmp_path, capsys):
     run = aezoo.train(model(), "digits", 5, out, resume=True, verbose=False)
     assert run.history["epoch"] == [1, 2, 3, 4, 5]
     assert {path.name for path in out.iterdir()} == FILES
+
+
+def test_ctrl_c_waits_until_a_file_is_whole(tmp_path):
+    """A signal that comes while the checkpoint is written must not tear or be lost in it."""
+
+    class Signal(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 1:
+                signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    run = aezoo.train(model(), "digits", 9, tmp_path / "run", verbose=False, callbacks=(Signal(),))
+    assert run.interrupted
+    assert run.history["epoch"] == [1, 2]
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_finished_or_foreign_folder_is_safe(tmp_path, capsys):

@@ -100,7 +100,7 @@ class Rows:
 def from_arrays(x, y=None, *, batch_size: int, shuffle: bool, seed: int | None = None):
     """Batches of arrays in memory; `fit` finds the arrays again by `rows_of`."""
     rows = Rows((x,) if y is None else (x, y), batch_size, shuffle, seed)
-    dataset = _counted(rows.batches(), math.ceil(rows.samples / batch_size))
+    dataset = _counted(rows.batches(), math.ceil(rows.samples / batch_size)).prefetch(16)
     dataset.aezoo_rows = rows
     return dataset
 
@@ -114,12 +114,12 @@ def from_records(records, samples: int, *, batch_size: int, shuffle: bool, seed:
     """Batches of single samples that are read as they are needed, at flat memory."""
     if shuffle:
         records = records.shuffle(min(samples, 4096), seed=seed)
-    return _counted(records.batch(batch_size), math.ceil(samples / batch_size))
+    dataset = _counted(records.batch(batch_size), math.ceil(samples / batch_size))
+    return dataset.prefetch(tf.data.AUTOTUNE)
 
 
 def _counted(dataset, steps: int):
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
-    return dataset.prefetch(tf.data.AUTOTUNE)
+    return dataset.apply(tf.data.experimental.assert_cardinality(steps))
 
 
 def from_pairs(pairs, like):
@@ -136,12 +136,15 @@ def from_pairs(pairs, like):
         pairs, output_signature=(corrupted, *(rest or (inputs,)))
     )
     if like.cardinality() > 0:
-        dataset = dataset.apply(tf.data.experimental.assert_cardinality(like.cardinality()))
+        dataset = _counted(dataset, like.cardinality())
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 
 def guard(dataset):
-    """The same dataset, which stops with a sentence at a batch that is not finite."""
+    """The same dataset, which stops with a sentence at a batch that is not finite.
+
+    The arrays behind a dataset of `from_arrays` were checked wholly already.
+    """
 
     def checked(step, *batch):
         for part in tf.nest.flatten(batch):
@@ -153,11 +156,12 @@ def guard(dataset):
                 )
         return batch[0] if len(batch) == 1 else batch
 
-    if not any(spec.dtype.is_floating for spec in tf.nest.flatten(dataset.element_spec)):
+    floats = any(spec.dtype.is_floating for spec in tf.nest.flatten(dataset.element_spec))
+    if not floats or rows_of(dataset) is not None:
         return dataset
     guarded = dataset.enumerate().map(
         lambda step, batch: checked(step, *(batch if isinstance(batch, tuple) else (batch,)))
     )
     if dataset.cardinality() > 0:
-        guarded = guarded.apply(tf.data.experimental.assert_cardinality(dataset.cardinality()))
+        guarded = _counted(guarded, dataset.cardinality())
     return guarded
