@@ -6,7 +6,8 @@ import pathlib
 
 import keras
 
-from aezoo._autoencoder import Autoencoder, PixelModel
+from aezoo._autoencoder import Autoencoder
+from aezoo._pixels import PixelModel
 from aezoo._weights import load_weights
 
 

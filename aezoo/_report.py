@@ -7,7 +7,8 @@ import math
 import numpy as np
 
 from aezoo import _checks
-from aezoo._autoencoder import VALIDATION_SEED, scale_pixels
+from aezoo._autoencoder import VALIDATION_SEED
+from aezoo._pixels import scale_pixels
 
 BASELINE_VALUES = 200_000_000  # numbers of training data that the baselines may look at
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
+import math
 import pathlib
 import platform
 import statistics
@@ -15,6 +16,7 @@ import keras
 from aezoo import _checks, plots
 from aezoo._arguments import check_number, check_positive_integer
 from aezoo._autoencoder import Autoencoder
+from aezoo._parts import find_parts
 from aezoo._report import Baselines, measure, picture
 from aezoo._run_folder import CONFIG, METRICS, MODEL, RunFolder
 from aezoo._schedule import begin_schedule, compile_again, take_state
@@ -114,7 +116,7 @@ def train(
         check_positive_integer("early_stopping", early_stopping)
     if not isinstance(model, Autoencoder) or not model.compiled:
         raise ValueError(f"`model` must be a compiled Autoencoder. Received: {model!r}")
-    parts = _find_data(
+    parts = find_parts(
         data, validation_data, test_data, validation_split, early_stopping is not None,
         batch_size=batch_size, image_size=image_size, limit=limit, seed=seed, data_dir=data_dir,
     )  # fmt: skip
@@ -134,7 +136,17 @@ def train(
             take_state(model, load_model(checkpoint))
         if resume and folder.exists:
             rows = folder.keep_history(done)
-        folder.write_json(CONFIG, _config(model, data, locals()))
+        settings = {
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "validation_split": validation_split,
+            "early_stopping": early_stopping,
+            "warmup": warmup,
+            "image_size": image_size,
+            "limit": limit,
+            "seed": seed,
+        }
+        folder.write_json(CONFIG, _config(model, data, settings))
     recorder = _Recorder(folder, rows)
     watch, progress = StopOnNaN(), Progress(epochs) if verbose else None
     gently = InterruptGently()
@@ -173,51 +185,6 @@ def train(
     return run
 
 
-@dataclasses.dataclass
-class _Parts:
-    training: object
-    validation: object
-    test: object
-    evaluated_on: str
-
-
-def _find_data(data, validation, test, share, needs_validation, **options) -> _Parts:
-    """Training, validation and test data, and the name of what is tested on."""
-    if _checks.is_dataset(data):
-        if share is not None:
-            raise ValueError(
-                "`validation_split` must be None where `data` is a dataset; pass validation_data. "
-                f"Received: {share!r}"
-            )
-        training = data
-    else:
-        from aezoo.data import load, splits
-
-        has_test = "test" in splits(data, options["data_dir"])
-        needs_split = validation is None and (
-            needs_validation or not (has_test or test is not None)
-        )
-        if share is None:
-            share = 0.1 if needs_split else 0
-        check_number("validation_split", share, 0, 0.99)
-        share = share or None
-        training = load(data, "train", validation_split=share, **options)
-        options.pop("limit")
-        if validation is None and share:
-            validation = load(data, "validation", validation_split=share, **options)
-        if test is None and has_test:
-            test = load(data, "test", **options)
-    if needs_validation and validation is None:
-        raise ValueError(
-            "`early_stopping` must have validation data. Received: validation_data=None"
-        )
-    if test is not None:
-        return _Parts(training, validation, test, "test")
-    if validation is not None:
-        return _Parts(training, validation, validation, "validation")
-    return _Parts(training, None, training, "train")
-
-
 class _Recorder(keras.callbacks.Callback):
     """Writes the row of each epoch, then the checkpoint behind it."""
 
@@ -237,17 +204,15 @@ class _Recorder(keras.callbacks.Callback):
         self.rows.append(row)
         if self._folder is not None:
             self._folder.append_history(row)
-            if not self.model.stop_training or epoch + 1 == self.params["epochs"]:
+            if math.isfinite(row["loss"]):
                 self._folder.save_checkpoint(self.model, epoch + 1)
 
 
 def _finish(run, parts, steps, batch_size, folder) -> dict:
     """Measures, draws and closes the run folder; the metrics are written last."""
     baselines = Baselines(run.model, parts.training)
-    seconds = [*run.history["seconds"][1:], *run.history["seconds"]][
-        : max(1, len(run.history["seconds"]) - 1)
-    ]
-    per_epoch = statistics.median(seconds)
+    seconds = run.history["seconds"]
+    per_epoch = statistics.median(seconds[1:] or seconds)  # the first epoch compiles
     metrics = {
         "evaluated_on": parts.evaluated_on,
         **measure(run.model, parts.test, baselines),
@@ -281,10 +246,8 @@ def _say_interrupted(run, epochs):
           file=sys.stderr)  # fmt: skip
 
 
-def _config(model, data, arguments) -> dict:
+def _config(model, data, settings) -> dict:
     """Everything that is needed to run it again."""
-    names = ("epochs", "batch_size", "validation_split", "early_stopping", "warmup", "image_size",
-             "limit", "seed")  # fmt: skip
     packages = ("keras", "tensorflow", "numpy", "scikit-learn", "tensorflow-datasets")
     versions = {"aezoo": __version__, "python": platform.python_version()}
     for package in packages:
@@ -295,7 +258,7 @@ def _config(model, data, arguments) -> dict:
     return {
         **getattr(model, "recipe", {"model": model.name, "arguments": None}),
         "data": str(data) if isinstance(data, (str, pathlib.Path)) else f"a {type(data).__name__}",
-        "training": {name: arguments[name] for name in names},
+        "training": settings,
         "backend": keras.backend.backend(),
         "versions": versions,
     }

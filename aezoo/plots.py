@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -98,8 +96,3 @@ def _draw(axis, sample):
         axis.spines[:].set_visible(False)
     else:
         axis.plot(np.reshape(sample, (len(sample), -1) if sample.ndim > 1 else -1), linewidth=0.7)
-
-
-def grid_columns(samples: int) -> int:
-    """How many columns a picture of so many samples has."""
-    return min(samples, max(4, math.isqrt(samples) * 2), 12)

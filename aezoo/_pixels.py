@@ -1,0 +1,32 @@
+"""The pixel rule, and the model that applies it to what enters."""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+from aezoo._checks import PIXEL_RANGES, check_dtype
+
+
+def scale_pixels(x, dtype: str | None = None):
+    """The pixel rule: uint8 and uint16 become [0, 1] by their dtype's range.
+
+    Args:
+        x: A tensor. Floats keep their values, booleans become 0 and 1.
+        dtype: The float dtype of the result; None is Keras's default.
+
+    Raises:
+        ValueError: for any other dtype.
+    """
+    received = check_dtype(x.dtype)
+    x = ops.cast(x, dtype or keras.config.floatx())
+    return x / PIXEL_RANGES[received] if received in PIXEL_RANGES else x
+
+
+@keras.saving.register_keras_serializable("aezoo")
+class PixelModel(keras.Model):
+    """A functional Keras model that applies the pixel rule to what enters it."""
+
+    def call(self, inputs, training=None, mask=None):
+        inputs = scale_pixels(inputs, self.inputs[0].dtype)
+        return super().call(inputs, training=training, mask=mask)
