@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from numbers import Integral, Real
 
+import keras
+
 
 def is_integer(value) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
@@ -51,7 +53,7 @@ def check_number(name: str, value, low: float, high: float = float("inf")) -> fl
     return float(value)
 
 
-def check_choice(name: str, value, choices: Sequence[str]) -> str:
+def check_choice(name: str, value, choices: Sequence):
     if value not in choices:
         raise ValueError(
             f"`{name}` must be one of {', '.join(map(repr, choices))}"
@@ -62,5 +64,16 @@ def check_choice(name: str, value, choices: Sequence[str]) -> str:
 
 def nearest(name, names: Sequence[str]) -> str:
     """` (did you mean 'a' or 'b'?)`, or nothing where no name is near."""
-    close = get_close_matches(str(name), list(names), n=3, cutoff=0.5)
+    close = get_close_matches(str(name), list(map(str, names)), n=3, cutoff=0.5)
     return f" (did you mean {' or '.join(map(repr, close))}?)" if close else ""
+
+
+def check_activation(name: str, value) -> None:
+    """The name of a Keras activation, a callable, or None."""
+    try:
+        keras.activations.get(value)
+    except (ValueError, TypeError):
+        raise ValueError(
+            f"`{name}` must be a Keras activation, such as 'relu', 'gelu', 'sigmoid' or 'linear', "
+            f"or None. Received: {value!r}"
+        ) from None

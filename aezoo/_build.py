@@ -6,6 +6,7 @@ import pathlib
 
 import keras
 
+from aezoo._arguments import check_choice, check_number
 from aezoo._autoencoder import Autoencoder
 from aezoo._pixels import PixelModel
 from aezoo._weights import load_weights
@@ -44,7 +45,8 @@ def autoencoder(
         with `encoder` and `decoder`.
 
     Raises:
-        ValueError: if the two models do not fit each other.
+        ValueError: if the two models do not fit each other, or an argument is not of the
+            kind above.
 
     Example:
 
@@ -53,6 +55,8 @@ def autoencoder(
     >>> aezoo.autoencoder(encoder, decoder).output_shape
     (None, 64)
     """
+    check_choice("jit_compile", jit_compile, ("auto", True, False))
+    _check_loss(loss)
     encoder = _functional(encoder, "encoder", PixelModel)
     decoder = _functional(decoder, "decoder", keras.Model)
     if decoder.input_shape != encoder.output_shape:
@@ -96,15 +100,25 @@ def _functional(network, name: str, model_class):
 
 def _new_optimizer(optimizer, learning_rate):
     """A new optimizer each time: one that two models share breaks the second."""
-    if isinstance(optimizer, str):
-        config = {} if learning_rate is None else {"learning_rate": learning_rate}
-        return keras.optimizers.get({"class_name": optimizer, "config": config})
-    if not isinstance(optimizer, keras.optimizers.Optimizer):
-        raise ValueError(
-            "`optimizer` must be the name of a Keras optimizer or a keras.optimizers.Optimizer. "
-            f"Received: {optimizer!r}"
-        )
-    config = optimizer.get_config()
     if learning_rate is not None:
-        config["learning_rate"] = learning_rate
-    return type(optimizer).from_config(config)
+        check_number("learning_rate", learning_rate, 0)
+    changes = {} if learning_rate is None else {"learning_rate": learning_rate}
+    try:
+        if isinstance(optimizer, str):
+            return keras.optimizers.get({"class_name": optimizer, "config": changes})
+        return type(optimizer).from_config({**optimizer.get_config(), **changes})
+    except (AttributeError, TypeError, ValueError):
+        raise ValueError(
+            "`optimizer` must be the name of a Keras optimizer, such as 'adam', or a "
+            f"keras.optimizers.Optimizer. Received: {optimizer!r}"
+        ) from None
+
+
+def _check_loss(loss) -> None:
+    try:
+        keras.losses.get(loss)
+    except (TypeError, ValueError):
+        raise ValueError(
+            "`loss` must be a Keras loss, such as 'mse' or 'binary_crossentropy'. "
+            f"Received: {loss!r}"
+        ) from None

@@ -22,7 +22,7 @@ from aezoo.data._pipeline import Rows, rows_of
 LONGEST_BLOCK = 256
 LONGEST_CONVOLUTIONAL_BLOCK = 16
 BLOCK_BYTES = 8 * 1024**2
-STEPS_WORTH_COMPILING = 1000
+STEPS_WORTH_COMPILING = 400
 
 
 @dataclasses.dataclass

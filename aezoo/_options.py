@@ -64,11 +64,12 @@ def parse(key, value, function):
         return value
     parts = [part for part in value.strip("()[] ").split(",") if part.strip()]
     try:
-        return tuple(int(part) for part in parts)
+        numbers = tuple(int(part) for part in parts)
     except ValueError:
         raise ValueError(
             f"`--{key.replace('_', '-')}` must be integers with commas between. Received: {value!r}"
         ) from None
+    return numbers[0] if len(numbers) == 1 and annotation.startswith("int |") else numbers
 
 
 def _shown(default) -> str:

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from aezoo._arguments import is_integer
+
 
 class Seeds:
     """Hands out one independent integer a call, all derived from one `seed`.
@@ -13,6 +15,9 @@ class Seeds:
     Args:
         seed: A non-negative integer, or None.
 
+    Raises:
+        ValueError: if `seed` is anything else.
+
     Example:
 
     >>> seeds = Seeds(0)
@@ -23,6 +28,8 @@ class Seeds:
     """
 
     def __init__(self, seed: int | None = None):
+        if seed is not None and (not is_integer(seed) or seed < 0):
+            raise ValueError(f"`seed` must be a non-negative integer or None. Received: {seed!r}")
         self._sequence = None if seed is None else np.random.SeedSequence(seed)
 
     def __call__(self) -> int | None:

@@ -246,6 +246,7 @@ def main(
     quick: bool = typer.Option(False, help="Digits and few epochs, to see that it runs."),
     rounds: int = typer.Option(2, help="How often each peer has its turn."),
     epochs: int = typer.Option(5, help="Epochs a turn, the first of them apart."),
+    nets: int = typer.Option(len(CASES), help="Only the first so many nets."),
     peer: str = typer.Option(None, hidden=True),
     case: int = typer.Option(0, hidden=True),
 ) -> None:
@@ -256,7 +257,7 @@ def main(
         print(json.dumps({"seconds": seconds, "mse": mse}))
         return
     rows = []
-    for number, (sizes, _, batch) in enumerate(cases):
+    for number, (sizes, _, batch) in enumerate(cases[:nets]):
         turns = {name: [] for name, (_, needs) in PEERS.items() if installed(name, needs)}
         for _ in range(rounds):
             for name in turns:

@@ -12,6 +12,8 @@ import pytest
 from PIL import Image
 
 import aezoo
+from aezoo._options import parse
+from aezoo._registry import get_factory
 from aezoo.cli import main
 from tests.conftest import run_python
 
@@ -59,6 +61,17 @@ def test_every_factory_argument_is_an_option_with_help():
         assert option in done.stdout
     assert "default 0.5" in done.stdout
     assert "input-shape" not in done.stdout
+
+
+def test_texts_become_what_the_argument_takes():
+    dense, train = get_factory("dense_ae"), aezoo.train
+    assert parse("hidden_units", "1000,500", dense) == (1000, 500)
+    assert parse("hidden_units", "64", dense) == (64,)
+    assert parse("hidden_units", "()", dense) == ()
+    assert parse("image_size", "32", train) == 32
+    assert parse("image_size", "24,32", train) == (24, 32)
+    assert parse("jit_compile", "true", dense) is True
+    assert parse("jit_compile", "auto", dense) == "auto"
 
 
 def test_list_shows_the_zoo():

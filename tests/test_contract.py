@@ -255,6 +255,13 @@ def test_optimizer_given_is_copied(name, digits):
         ({"latent_dim": -3}, "`latent_dim`"),
         ({"latent_dim": 2.5}, "`latent_dim`"),
         ({"optimizer": 3}, "`optimizer`"),
+        ({"optimizer": "adamm"}, "`optimizer`"),
+        ({"loss": "msee"}, "`loss`"),
+        ({"learning_rate": -1.0}, "`learning_rate`"),
+        ({"jit_compile": "yes"}, "`jit_compile`"),
+        ({"seed": -1}, "`seed`"),
+        ({"seed": 0.5}, "`seed`"),
+        ({"output_activation": "sigmoidd"}, "`output_activation`"),
         ({"weights": "mnits"}, "`weights`"),
     ],
 )

@@ -6,6 +6,7 @@ from typer.testing import CliRunner
 
 from aezoo._registry import markdown_table
 from aezoo.cli import app
+from benchmarks.tables import training_speed
 from tests.conftest import ROOT, run_python
 
 README = (ROOT / "README.md").read_text()
@@ -14,6 +15,11 @@ README = (ROOT / "README.md").read_text()
 def test_the_table_is_the_zoo():
     table = re.search(r"<!-- zoo -->\n(.*)\n<!-- end of zoo -->", README, re.DOTALL)[1]
     assert table == markdown_table(), "`aezoo list --markdown` prints the table"
+
+
+def test_the_speeds_are_those_of_the_results_file():
+    table = re.search(r"<!-- speed -->\n(.*)\n<!-- end of speed -->", README, re.DOTALL)[1]
+    assert table == training_speed(), "`python -m benchmarks.tables` writes the table"
 
 
 def test_the_example_runs(tmp_path):

@@ -28,7 +28,8 @@ class Rows:
     seed: int | None = None
 
     def __post_init__(self):
-        self.columns = tuple(tf.convert_to_tensor(column) for column in self.columns)
+        with tf.device("CPU:0"):  # the pipeline gathers there, also where there is a GPU
+            self.columns = tuple(tf.convert_to_tensor(column) for column in self.columns)
 
     @property
     def samples(self) -> int:

@@ -7,7 +7,12 @@ import math
 import keras
 from keras import layers
 
-from aezoo._arguments import check_input_shape, check_positive_integer, check_positive_integers
+from aezoo._arguments import (
+    check_activation,
+    check_input_shape,
+    check_positive_integer,
+    check_positive_integers,
+)
 from aezoo._autoencoder import Autoencoder
 from aezoo._build import autoencoder
 from aezoo._registry import register
@@ -106,6 +111,8 @@ def conv_encoder(
     input_shape = check_input_shape(input_shape, ranks=(2, 3))
     latent_dim = check_positive_integer("latent_dim", latent_dim)
     filters = check_positive_integers("filters", filters)
+    check_activation("activation", activation)
+    check_activation("latent_activation", latent_activation)
     convolution = {2: layers.Conv1D, 3: layers.Conv2D}[len(input_shape)]
     x = inputs = keras.Input(input_shape, name="input")
     for i, channels in enumerate(filters):
@@ -127,6 +134,7 @@ def conv_decoder(
     input_shape, latent_dim, filters, activation, output_activation, spatial_code, seeds
 ):
     """The net from codes to images or series."""
+    check_activation("output_activation", output_activation)
     *sizes, output_channels = input_shape
     filters = check_positive_integers("filters", filters)
     small = [math.ceil(size / 2 ** len(filters)) for size in sizes]

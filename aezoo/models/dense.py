@@ -5,7 +5,12 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from aezoo._arguments import check_input_shape, check_positive_integer, check_positive_integers
+from aezoo._arguments import (
+    check_activation,
+    check_input_shape,
+    check_positive_integer,
+    check_positive_integers,
+)
 from aezoo._autoencoder import Autoencoder
 from aezoo._build import autoencoder
 from aezoo._registry import register
@@ -94,6 +99,8 @@ def dense_encoder(input_shape, latent_dim, hidden_units, activation, latent_acti
     input_shape = check_input_shape(input_shape)
     latent_dim = check_positive_integer("latent_dim", latent_dim)
     hidden_units = check_positive_integers("hidden_units", hidden_units, allow_empty=True)
+    check_activation("activation", activation)
+    check_activation("latent_activation", latent_activation)
     x = inputs = keras.Input(input_shape, name="input")
     if len(input_shape) > 1:
         x = layers.Flatten(name="flatten")(x)
@@ -104,6 +111,7 @@ def dense_encoder(input_shape, latent_dim, hidden_units, activation, latent_acti
 
 def dense_decoder(input_shape, latent_dim, hidden_units, activation, output_activation, seeds):
     """The net from codes to reconstructions (batch, *input_shape)."""
+    check_activation("output_activation", output_activation)
     x = inputs = keras.Input((latent_dim,), name="code")
     hidden_units = check_positive_integers("hidden_units", hidden_units, allow_empty=True)
     x = _hidden_layers(x, hidden_units[::-1], activation, seeds)
