@@ -226,9 +226,9 @@ def _stacked(dataset, size: int, length: int):
 
 def _build(model, blocks: Blocks) -> None:
     """Metrics and optimizer get their variables before the loop is traced."""
-    full = tf.nest.map_structure(lambda spec: spec, blocks.dataset.element_spec[0])
     batch = tf.nest.map_structure(
-        lambda spec: keras.KerasTensor(spec.shape[1:], spec.dtype.name), full
+        lambda spec: keras.KerasTensor(spec.shape[1:], spec.dtype.name),
+        blocks.dataset.element_spec[0],
     )
     model._symbolic_build(data_batch=batch)
 
