@@ -13,4 +13,5 @@ from aezoo._training import Run as Run
 from aezoo._training import train as train
 from aezoo._version import __version__ as __version__
 from aezoo._weights import load_model as load_model
+from aezoo.closed_form import ClosedForm as ClosedForm
 from aezoo.models import *  # noqa: F403  the one star: models/__init__.py is the index of the zoo

@@ -33,6 +33,8 @@ class Autoencoder(PixelModel):
     ((1437, 8), (1437, 64))
     """
 
+    usual_epochs = 20  # of `aezoo.train`
+
     @property
     def encoder(self) -> keras.Model:
         """The encoder, an ordinary Keras model from inputs to codes."""

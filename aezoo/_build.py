@@ -24,6 +24,7 @@ def autoencoder(
     jit_compile: bool | str = "auto",
     compile: bool = True,
     name: str = "autoencoder",
+    model_class: type[Autoencoder] = Autoencoder,
 ) -> Autoencoder:
     """Makes a compiled `Autoencoder` of two Keras models.
 
@@ -39,6 +40,7 @@ def autoencoder(
         jit_compile: True, False, or "auto": Keras chooses for the device.
         compile: False returns the model without optimizer and loss.
         name: Name of the model.
+        model_class: `Autoencoder`, or a registered class derived from it.
 
     Returns:
         A compiled `Autoencoder` that reports `loss` and `mse`. It shares its layers
@@ -74,7 +76,7 @@ def autoencoder(
     if corruption is not None:
         config = {**corruption.get_config(), "name": "corruption"}
         x = type(corruption).from_config(config)(x)
-    model = Autoencoder(inputs, decoder(encoder(x)), name=name)
+    model = model_class(inputs, decoder(encoder(x)), name=name)
     if compile:
         model.compile(
             optimizer=_new_optimizer(optimizer, learning_rate),

@@ -14,6 +14,7 @@ PIXEL_RANGES = {"uint8": 255.0, "uint16": 65535.0}
 _RANGES = {
     "sigmoid": (0.0, 1.0),
     "hard_sigmoid": (0.0, 1.0),
+    "clip": (0.0, 1.0),
     "tanh": (-1.0, 1.0),
     "softsign": (-1.0, 1.0),
     "relu": (0.0, np.inf),

@@ -30,9 +30,10 @@ class Blocks:
     """A pipeline of blocks.
 
     Attributes:
-        dataset: Endless; an element is (full batches, stacked and padded to K; how many
-            of them there are; the rows of the batches behind them; their row splits).
-        steps: Number of batches in an epoch.
+        dataset: Endless, or one epoch where `steps` is None; an element is (full batches,
+            stacked and padded to K; how many of them there are; the rows of the batches
+            behind them; their row splits).
+        steps: Number of batches in an epoch; None is unknown.
         length: K, the number of batches in a block.
     """
 
@@ -60,7 +61,7 @@ def blocks(model, data: dict, epochs: int = 1):
         return
     training, data = in_blocks
     _build(model, training)
-    jit_compile = choose_jit(model, training.steps * epochs)
+    jit_compile = choose_jit(model, (training.steps or STEPS_WORTH_COMPILING) * epochs)
     kept = (model.train_function, model.test_function, model.steps_per_execution)
     model.train_function = _function(model, model.train_step, training.length, jit_compile)
     model.test_function = _function(model, model.test_step, training.length, jit_compile)
@@ -146,6 +147,9 @@ def _sees_batches(callback) -> bool:
         return callback.save_freq != "epoch"
     if isinstance(callback, (keras.callbacks.ProgbarLogger, keras.callbacks.History)):
         return False
+    if isinstance(callback, keras.callbacks.TensorBoard):
+        traces = getattr(callback, "_should_trace", True)
+        return callback.update_freq != "epoch" or callback.write_steps_per_second or traces
     hooks = [
         f"on_{part}batch_{moment}"
         for part in ("", "train_", "test_")
@@ -177,16 +181,23 @@ def _find_blocks(model, data, batch_size, steps_asked, length=None) -> Blocks | 
     cardinality = int(x.cardinality())
     if cardinality == tf.data.INFINITE_CARDINALITY and steps_asked is not None:
         steps = steps_asked
+    elif cardinality == tf.data.UNKNOWN_CARDINALITY and steps_asked is None:
+        steps = None
     elif cardinality > 0 and steps_asked in (None, cardinality):
         steps = cardinality
     else:
         return None
     first = tf.nest.flatten(next(iter(x)))
     size = int(first[0].shape[0])
-    length = length or choose_length(model, steps, sum(part.numpy().nbytes for part in first))
-    if cardinality != steps:
+    batch_bytes = sum(part.numpy().nbytes for part in first)
+    length = length or choose_length(model, steps or LONGEST_BLOCK, batch_bytes)
+    if steps is not None and cardinality != steps:
         length = math.gcd(length, steps)
-    return Blocks(_stacked(x, size, length), steps, length) if length > 1 else None
+    if length == 1:
+        return None
+    stacked = _stacked(x, size, length)
+    stacked = stacked if steps is None else stacked.repeat()
+    return Blocks(stacked.prefetch(2), steps, length)
 
 
 def _array_rows(x, y, sample_weight, batch_size, data) -> Rows:
@@ -221,7 +232,7 @@ def _stacked(dataset, size: int, length: int):
 
     structure = dataset.element_spec
     specs = tf.nest.flatten(structure)
-    return dataset.ragged_batch(length).map(cut).repeat().prefetch(2)
+    return dataset.ragged_batch(length).map(cut)
 
 
 def _build(model, blocks: Blocks) -> None:

@@ -47,7 +47,7 @@ class Run:
 def train(
     model: Autoencoder,
     data,
-    epochs: int = 20,
+    epochs: int | None = None,
     out: str | pathlib.Path | None = None,
     *,
     batch_size: int = 128,
@@ -74,7 +74,7 @@ def train(
     Args:
         model: A compiled `Autoencoder`.
         data: A source as in `aezoo.data.load`, or a `tf.data.Dataset` of batches.
-        epochs: Number of passes over the data.
+        epochs: Number of passes over the data; None is 20, or 1 for a closed form.
         out: Folder for model.keras, config.json, history.csv, metrics.json,
             reconstructions.png and history.png; None writes nothing.
         batch_size: Samples in a batch.
@@ -110,12 +110,12 @@ def train(
     >>> run.metrics["mse"] < run.metrics["pca"]["mse"]
     True
     """
-    check_positive_integer("epochs", epochs)
     check_number("warmup", warmup, 0, 1)
     if early_stopping is not None:
         check_positive_integer("early_stopping", early_stopping)
     if not isinstance(model, Autoencoder) or not model.compiled:
         raise ValueError(f"`model` must be a compiled Autoencoder. Received: {model!r}")
+    epochs = check_positive_integer("epochs", model.usual_epochs if epochs is None else epochs)
     parts = find_parts(
         data, validation_data, test_data, validation_split, early_stopping is not None,
         batch_size=batch_size, image_size=image_size, limit=limit, seed=seed, data_dir=data_dir,

@@ -9,13 +9,11 @@ The first epoch, which compiles, is kept apart. The test error stands beside the
 
 from __future__ import annotations
 
-import csv
 import importlib.metadata
 import itertools
 import json
 import math
 import os
-import pathlib
 import statistics
 import subprocess
 import sys
@@ -24,7 +22,8 @@ import time
 import numpy as np
 import typer
 
-RESULTS = pathlib.Path(__file__).parent / "results"
+from benchmarks._results import write
+
 LEARNING_RATE = 0.001
 CASES = [
     ((784, 128, 784), "sigmoid", 32),
@@ -302,23 +301,6 @@ def take_turn(name, case, quick, epochs) -> dict:
     if done.returncode:
         raise RuntimeError(f"{name} failed: {done.stderr}")
     return json.loads(done.stdout.splitlines()[-1])
-
-
-def write(rows, task) -> None:
-    """The rows as CSV; the name tells versions, precision and device."""
-    cores = len(os.sched_getaffinity(0))
-    versions = "-".join(
-        f"{package}{importlib.metadata.version(package)}" for package in ("tensorflow", "keras")
-    )
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{task}-{versions}-float32-cpu{cores}.csv"
-    temporary = path.with_suffix(".writing")
-    with temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    temporary.replace(path)
-    print(path)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What all tests share: the digits, small models, and a fresh Keras state."""
 
+import inspect
 import os
 import pathlib
 import subprocess
@@ -12,8 +13,28 @@ import numpy as np
 import pytest
 
 import aezoo
+from aezoo._registry import get_factory
 
 ROOT = pathlib.Path(__file__).parent.parent
+SMALL = {"patch_ae": {"filters": 30, "kernel_size": 3}, "random_feature_ae": {"features": 50}}
+
+
+def has_latent_dim(name):
+    return "latent_dim" in inspect.signature(get_factory(name)).parameters
+
+
+def small(name, shape=(8, 8, 1), latent_dim=4, seed=0, **options):
+    size = {"latent_dim": latent_dim} if has_latent_dim(name) else {}
+    return aezoo.create(name, shape, **{**size, **SMALL.get(name, {}), "seed": seed, **options})
+
+
+def most(model, epochs):
+    """So many epochs, or the one that a closed form needs."""
+    return min(epochs, model.usual_epochs)
+
+
+def is_closed_form(name):
+    return get_factory(name).__module__.startswith("aezoo.closed_form")
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,193 @@
+"""The sums over samples that closed forms are solved from: exact to add, to merge, to keep."""
+
+from __future__ import annotations
+
+import itertools
+
+import keras
+import numpy as np
+from keras import ops
+
+PANEL = 256  # columns: wide enough for fast products, narrow enough to save some of them
+
+
+class Moments:
+    """Means and centred second moments of features, and of features with targets.
+
+    Compiled steps form float32 products of one block, centred at the block's own mean; here
+    they are summed in float64. While there are no more samples than features the rows
+    themselves are kept, as they are fewer and the dual problem is solved from them.
+
+    Attributes:
+        samples: Number of samples, n.
+        feature_mean, target_mean: Means, (features,) and (targets,).
+        products: Sum of (f - mean) (f - mean)', (features, features).
+        cross: Sum of (f - mean) (t - mean)', (features, targets); without targets the
+            features are their own and it is empty, as the other sums of targets are.
+        target_squares: Sum of the squares of (t - mean).
+        rows: (features, targets) of all samples while n <= features, else None.
+    """
+
+    NAMES = ("feature_mean", "target_mean", "products", "cross", "target_squares")
+
+    def __init__(self, features: int, targets: int = 0):
+        self.samples = 0
+        self.features, self.targets = features, targets
+        self.rows = (np.empty((0, features), "f"), np.empty((0, targets), "f"))
+
+    @property
+    def few(self) -> bool:
+        """Whether the rows are kept, and the dual is to be solved."""
+        return self.rows is not None
+
+    def add_rows(self, features, targets=None) -> None:
+        """Adds samples given by their rows; the products follow when they are many."""
+        features = np.asarray(features)
+        targets = features[:, :0] if targets is None else np.asarray(targets)
+        if not self.few or self.samples + len(features) > self.features:
+            self._leave_rows()
+            self.add_block(*(np.asarray(part) for part in block_products(features, targets)))
+            return
+        self.rows = tuple(
+            np.concatenate([kept, new])
+            for kept, new in zip(self.rows, (features, targets), strict=True)
+        )
+        self.samples += len(features)
+
+    def add_block(self, samples, feature_mean, target_mean, products, cross, target_squares):
+        """Adds the products of one block that `block_products` made (Chan et al., 1979)."""
+        self._leave_rows()
+        new = [np.asarray(part, "float64") for part in (feature_mean, target_mean)]
+        samples = int(samples)
+        if not np.isfinite(products).all():
+            raise ValueError("Input must be finite. Received: NaN or infinity")
+        total = self.samples + samples
+        share = self.samples * samples / total
+        shift, target_shift = new[0] - self.feature_mean, new[1] - self.target_mean
+        self.products += products
+        self.cross += cross
+        self.target_squares += float(target_squares) + share * float(target_shift @ target_shift)
+        if share:
+            self.products += np.outer(share * shift, shift)
+            self.cross += np.outer(share * shift, target_shift)
+        self.feature_mean += shift * (samples / total)
+        self.target_mean += target_shift * (samples / total)
+        self.samples = total
+
+    def merge(self, other: Moments) -> None:
+        """Adds the samples of other sums, as if they had come here."""
+        if (self.features, self.targets) != (other.features, other.targets):
+            raise ValueError(
+                f"`other` must hold sums of {self.features} features and {self.targets} targets. "
+                f"Received: {other.features} and {other.targets}"
+            )
+        if other.few:
+            if other.samples:
+                self.add_rows(*other.rows)
+            return
+        if self.few:
+            rows, self.rows, self.samples = self.rows, None, 0
+            self._zero()
+            self._add_sums(other)
+            if len(rows[0]):
+                self.add_rows(*rows)
+            return
+        self._add_sums(other)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The sums as arrays by name, which `from_state` takes."""
+        shape = np.array([self.samples, self.features, self.targets])
+        if self.few:
+            return {"shape": shape, "feature_rows": self.rows[0], "target_rows": self.rows[1]}
+        return {"shape": shape, **{name: np.asarray(getattr(self, name)) for name in self.NAMES}}
+
+    @classmethod
+    def from_state(cls, state) -> Moments:
+        samples, features, targets = (int(part) for part in np.asarray(state["shape"]))
+        moments = cls(features, targets)
+        moments.samples = samples
+        if "feature_rows" in state:
+            moments.rows = tuple(np.asarray(state[key]) for key in ("feature_rows", "target_rows"))
+            return moments
+        moments.rows = None
+        for name in cls.NAMES:
+            setattr(moments, name, np.array(state[name], "float64"))
+        moments.target_squares = float(moments.target_squares)
+        return moments
+
+    def many(self) -> Moments:
+        """The same sums as products, where the primal is to be solved in any case."""
+        if not self.few:
+            return self
+        many = Moments(self.features, self.targets)
+        many.merge(self)
+        many._leave_rows()
+        return many
+
+    def _add_sums(self, other):
+        self.add_block(other.samples, *(getattr(other, name) for name in self.NAMES))
+
+    def _leave_rows(self):
+        """Goes over from rows to products."""
+        if not self.few:
+            return
+        rows, self.rows, self.samples = self.rows, None, 0
+        self._zero()
+        if len(rows[0]):
+            self.add_block(*(np.asarray(part) for part in block_products(*rows)))
+
+    def _zero(self):
+        self.feature_mean, self.target_mean = np.zeros(self.features), np.zeros(self.targets)
+        self.products = np.zeros((self.features, self.features))
+        self.cross = np.zeros((self.features, self.targets))
+        self.target_squares = 0.0
+
+
+def block_products(features, targets=None):
+    """The sums of one block in the order of `Moments.add_block`; any backend's tensors."""
+    targets = features[:, :0] if targets is None else targets
+    samples = ops.shape(features)[0]
+    feature_mean, target_mean = _mean(features), _mean(targets)
+    features, targets = features - feature_mean, targets - target_mean
+    # the mean of far-off data is rounded; what is left of it is taken out of the products
+    rest, target_rest = _mean(features), _mean(targets)
+    count = ops.cast(samples, features.dtype)
+    return (
+        samples,
+        feature_mean + rest,
+        target_mean + target_rest,
+        _gram(features) - ops.outer(count * rest, rest),
+        ops.transpose(features) @ targets - ops.outer(count * rest, target_rest),
+        ops.sum(targets * targets) - count * ops.sum(target_rest * target_rest),
+    )
+
+
+def _mean(rows):
+    """The mean of the rows as a product, which is faster than a reduction of columns."""
+    weights = ops.ones_like(rows[:, :1]) / ops.cast(ops.shape(rows)[0], rows.dtype)
+    return ops.reshape(ops.transpose(weights) @ rows, (rows.shape[1],))
+
+
+def _gram(rows):
+    """rows' @ rows by panels of columns, each with those to its right; the rest is mirrored."""
+    size = rows.shape[1]
+    edges = [size * i // max(1, size // PANEL) for i in range(max(1, size // PANEL) + 1)]
+    done = []
+    for first, last in itertools.pairwise(edges):
+        right = ops.transpose(rows[:, first:last]) @ rows[:, first:]
+        done.append(
+            ops.concatenate([*(ops.transpose(row[:, first:last]) for row in done), right], 1)
+        )
+    return ops.concatenate(done, 0)
+
+
+class BlockProducts(keras.layers.Layer):
+    """`block_products` as a layer, so that Keras compiles it on every backend."""
+
+    def call(self, inputs):
+        return block_products(*inputs)
+
+    def compute_output_spec(self, inputs):
+        features, targets = [tensor.shape[1] for tensor in (*inputs, inputs[0][:, :0])][:2]
+        shapes = [(), (features,), (targets,), (features, features), (features, targets), ()]
+        return [keras.KerasTensor(shape, "float32") for shape in shapes]

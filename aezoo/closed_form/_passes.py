@@ -1,0 +1,111 @@
+"""Passes over the data: blocks of samples, and the sums and the sample taken from them."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+
+from aezoo._checks import batches, inputs_of, is_array, to_numpy
+from aezoo._pixels import PixelModel, scale_pixels
+from aezoo.closed_form._moments import BlockProducts, Moments
+
+BLOCK_ROWS = 4096
+BLOCK_BYTES = 64 * 1024**2
+
+
+@dataclasses.dataclass
+class Stage:
+    """One pass over the data and what is solved from it.
+
+    Attributes:
+        network: From inputs to flat features, or to flat features and targets.
+        solve: Takes the sums of the pass and sets weights of the model.
+        sums: Makes empty sums; None is `Moments` of what the network returns.
+        batch_size: Samples that go through the network at once; None is a whole block.
+    """
+
+    network: PixelModel
+    solve: Callable
+    sums: Callable | None = None
+    batch_size: int | None = None
+
+    def run(self, blocks):
+        """The sums over the blocks."""
+        if self.sums is not None:
+            sums = self.sums()
+            for block in blocks:
+                sums.add(np.asarray(scale_pixels(block)))
+            return sums
+        sums = Moments(*(output.shape[1] for output in self.network.outputs))
+        products = PixelModel(self.network.inputs, BlockProducts()(self.network.outputs))
+        for block in blocks:
+            if self.batch_size or (sums.few and sums.samples + len(block) <= sums.features):
+                size = self.batch_size or len(block)
+                rows = self.network.predict(block, batch_size=size, verbose=0)
+                sums.add_rows(*(rows if isinstance(rows, list) else [rows]))
+            else:
+                sums.add_block(*products.predict_on_batch(block))
+        return sums
+
+
+class Sample:
+    """At most `size` rows, drawn evenly from all that come by (reservoir sampling)."""
+
+    def __init__(self, size: int, seed: int = 0):
+        self.size = size
+        self.rows, self._keys = None, np.empty(0)
+        self._generator = np.random.default_rng(seed)
+
+    def add(self, rows) -> None:
+        keys = np.concatenate([self._keys, self._generator.random(len(rows))])
+        kept = np.argsort(keys)[: self.size]
+        old, new = kept[kept < len(self._keys)], kept[kept >= len(self._keys)] - len(self._keys)
+        rows = rows[new]
+        self.rows = rows if self.rows is None else np.concatenate([self.rows[old], rows])
+        self._keys = np.concatenate([keys[old], keys[len(self._keys) :][new]])
+
+
+def blocks(x, y, steps: int | None):
+    """The inputs in blocks of many rows, whatever batches they come in.
+
+    Raises:
+        ValueError: if targets come along that are not the inputs.
+    """
+    if is_array(x):
+        length = _block_rows(x)
+        parts = batches(x if y is None else (x, y), length)
+        if y is not None:
+            parts = zip(batches(x, length), batches(y, length), strict=True)
+    elif hasattr(x, "aezoo_rows") and steps is None:
+        columns = x.aezoo_rows.columns
+        length = _block_rows(columns[0])
+        parts = zip(*(batches(column, length) for column in columns), strict=True)
+    else:
+        parts = itertools.islice(batches(x), steps)
+    waiting, count = [], 0
+    for part in parts:
+        inputs = to_numpy(inputs_of(part))
+        _check_targets(inputs, part)
+        waiting.append(inputs)
+        count += len(inputs)
+        if count >= _block_rows(inputs):
+            yield waiting[0] if len(waiting) == 1 else np.concatenate(waiting)
+            waiting, count = [], 0
+    if waiting:
+        yield np.concatenate(waiting)
+
+
+def _block_rows(x) -> int:
+    return int(np.clip(BLOCK_BYTES // (4 * max(1, np.prod(x.shape[1:]))), 1, BLOCK_ROWS))
+
+
+def _check_targets(inputs, part) -> None:
+    has_targets = isinstance(part, (tuple, list)) and len(part) > 1
+    if has_targets and not np.array_equal(inputs, to_numpy(part[1])):
+        raise ValueError(
+            "Targets must be the inputs themselves, as a closed form learns from inputs alone. "
+            f"Received: other targets of shape {tuple(part[1].shape)}"
+        )

@@ -1,0 +1,172 @@
+"""The extreme learning machine autoencoder: random layers, solved backwards."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import keras
+import numpy as np
+from keras import layers
+
+from aezoo._arguments import (
+    check_activation,
+    check_input_shape,
+    check_number,
+    check_positive_integer,
+    check_positive_integers,
+)
+from aezoo._registry import register
+from aezoo._seeds import Seeds
+from aezoo.closed_form._model import ClosedForm
+from aezoo.closed_form._passes import Stage
+from aezoo.closed_form._solve import ridge
+from aezoo.closed_form._solver import (
+    Solver,
+    closed_form,
+    flat_input,
+    make_network,
+    reconstruction,
+)
+
+
+@register
+def elm_ae(
+    input_shape: tuple[int, ...],
+    latent_dim: int = 64,
+    hidden_units: tuple[int, ...] = (),
+    activation: str | None = "sigmoid",
+    regularization: float | None = None,
+    output_activation: str | None = None,
+    *,
+    weights: str | None = None,
+    optimizer: str | keras.optimizers.Optimizer = "adam",
+    loss: str | None = None,
+    learning_rate: float | None = None,
+    jit_compile: bool | str = "auto",
+    compile: bool = True,
+    seed: int | None = None,
+    name: str = "elm_ae",
+) -> ClosedForm:
+    """A stack of extreme learning machine autoencoders, made for features.
+
+    Minimises, layer by layer, the squared error of a ridge regression from a random
+    orthogonal layer back to its input; the transpose of the solution is the layer's
+    kernel. A last ridge regression decodes the code, so that the reconstruction is linear
+    in the code and cannot beat PCA of the same size.
+
+    Args:
+        input_shape: Shape of one sample, any rank; inner nets see it flattened.
+        latent_dim: Size of the code.
+        hidden_units: Units of the layers between input and code.
+        activation: Keras activation of the random layers and of the hidden layers; the
+            code is linear.
+        regularization: Ridge strength in units of the features' mean variance; None is
+            chosen by generalised cross-validation.
+        output_activation: None, "clip" for pixels (cuts to [0, 1]), or a Keras
+            activation.
+        weights: None, or the path of a `.weights.h5` or `.keras` file.
+        optimizer: For `fine_tune`: name of a Keras optimizer, or one, which is copied.
+        loss: Keras loss of (clean input, reconstruction) that is reported and fine-tuned;
+            None is "mse".
+        learning_rate: For `fine_tune`; None is the optimizer's own.
+        jit_compile: True, False, or "auto".
+        compile: False returns the model without optimizer and loss.
+        seed: Integer that fixes the random layers, or None.
+        name: Name of the model.
+
+    Returns:
+        A compiled `ClosedForm`, codes (batch, latent_dim).
+
+    Raises:
+        ValueError: if an argument is not of the kind above.
+
+    Example:
+
+    >>> model = aezoo.elm_ae((8, 8, 1), latent_dim=32, hidden_units=(128,), seed=0)
+    >>> history = model.fit(aezoo.data.load("digits"), verbose=0)
+    >>> model.encode(aezoo.data.arrays("digits")).shape
+    (1437, 32)
+
+    Reference:
+        Kasun, Zhou, Huang, Vong, 2013, "Representational Learning with Extreme Learning
+        Machine for Big Data", IEEE Intelligent Systems 28(6), 31-34
+    """
+    shape = check_input_shape(input_shape)
+    latent_dim = check_positive_integer("latent_dim", latent_dim)
+    hidden_units = check_positive_integers("hidden_units", hidden_units, allow_empty=True)
+    check_activation("activation", activation)
+    if regularization is not None:
+        regularization = check_number("regularization", regularization, 0)
+    seeds = Seeds(seed)
+
+    def dense(units, name, activation=None):
+        start = keras.initializers.GlorotUniform(seed=seeds())
+        return layers.Dense(units, activation, kernel_initializer=start, name=name)
+
+    x = inputs = keras.Input(shape, name="input")
+    if len(shape) > 1:
+        x = layers.Flatten(name="flatten")(x)
+    for i, units in enumerate(hidden_units):
+        x = dense(units, f"hidden_{i}", activation)(x)
+    encoder = keras.Model(inputs, dense(latent_dim, "code")(x), name="encoder")
+    inputs = keras.Input((latent_dim,), name="code")
+    x = dense(math.prod(shape), "output")(inputs)
+    decoder = keras.Model(inputs, reconstruction(x, shape, output_activation), name="decoder")
+    random_seed = seeds()
+    if random_seed is None:
+        random_seed = int(keras.random.randint((), 0, 2**31 - 1))
+    return closed_form(
+        encoder,
+        decoder,
+        ExtremeLearning(activation, regularization, random_seed),
+        loss,
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        weights=weights,
+        jit_compile=jit_compile,
+        compile=compile,
+        name=name,
+    )
+
+
+@keras.saving.register_keras_serializable("aezoo")
+@dataclasses.dataclass
+class ExtremeLearning(Solver):
+    """One pass a layer, and one for the decoder."""
+
+    activation: str | None
+    regularization: float | None
+    seed: int
+
+    def stages(self, model):
+        below = []
+        names = [layer.name for layer in model.encoder.layers if hasattr(layer, "units")]
+        for i, name in enumerate(names):
+            layer = model.encoder.get_layer(name)
+            inputs, x = flat_input(model)
+            for done in below:
+                x = done(x)
+            random = random_layer(x.shape[1], layer.units, self.activation, self.seed + i)
+
+            def solve(moments, layer=layer):
+                kernel, _ = ridge(moments, self.regularization)
+                layer.set_weights([kernel.T, np.zeros(layer.units)])
+
+            yield Stage(make_network(inputs, random(x), x), solve)
+            below.append(layer)
+        inputs, flat = flat_input(model)
+        output = model.decoder.get_layer("output")
+        yield Stage(
+            make_network(inputs, model.encoder(inputs), flat),
+            lambda moments: output.set_weights(ridge(moments, self.regularization)),
+        )
+
+
+def random_layer(size: int, units: int, activation, seed: int):
+    """A layer whose random kernel has orthogonal columns, or rows where it is wider."""
+    start = {
+        "kernel_initializer": keras.initializers.Orthogonal(seed=seed),
+        "bias_initializer": keras.initializers.RandomNormal(1.0 / math.sqrt(units), seed=seed),
+    }
+    return layers.Dense(units, activation, **start)

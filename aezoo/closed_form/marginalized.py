@@ -1,0 +1,241 @@
+"""Denoising in closed form: the corruption is averaged over instead of drawn."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+
+import keras
+import numpy as np
+from keras import layers as keras_layers
+from keras import ops
+
+from aezoo._arguments import (
+    check_choice,
+    check_input_shape,
+    check_number,
+    check_positive_integer,
+)
+from aezoo._registry import register
+from aezoo._seeds import Seeds
+from aezoo.closed_form._model import ClosedForm
+from aezoo.closed_form._passes import Stage
+from aezoo.closed_form._solve import linear_map, ridge
+from aezoo.closed_form._solver import (
+    Solver,
+    closed_form,
+    flat_input,
+    make_network,
+    reconstruction,
+)
+from aezoo.layers.corruption import make_corruption
+
+
+@register
+def marginalized_ae(
+    input_shape: tuple[int, ...],
+    corruption: str = "masking",
+    level: float = 0.25,
+    clip: bool = False,
+    layers: int = 1,
+    output_activation: str | None = "clip",
+    *,
+    weights: str | None = None,
+    optimizer: str | keras.optimizers.Optimizer = "adam",
+    loss: str | None = None,
+    learning_rate: float | None = None,
+    jit_compile: bool | str = "auto",
+    compile: bool = True,
+    seed: int | None = None,
+    name: str = "marginalized_ae",
+) -> ClosedForm:
+    """The marginalised denoising autoencoder: the best linear denoiser, in one pass.
+
+    Minimises the mean squared error between the clean input and an affine map of its
+    corrupted copy, averaged over all corruptions there are: they only change the second
+    moments of the data, in a way that is known. With several layers, each is the map
+    that denoises the layer below it, followed by tanh; the code is all of them side by
+    side, and a ridge regression on corrupted copies decodes it.
+
+    Args:
+        input_shape: Shape of one sample, any rank; inner nets see it flattened.
+        corruption: "masking" or "gaussian".
+        level: The share of values that masking sets to 0, or the standard deviation of
+            gaussian noise in units of the data.
+        clip: Whether gaussian noise is clipped to [0, 1] in the data; in deeper layers it
+            is not.
+        layers: Number of layers. With one, the code is the denoised input itself.
+        output_activation: "clip" for pixels and other data in [0, 1], None for any other.
+        weights: None, or the path of a `.weights.h5` or `.keras` file.
+        optimizer: For `fine_tune`: name of a Keras optimizer, or one, which is copied.
+        loss: Keras loss of (clean input, reconstruction) that is reported and fine-tuned;
+            None is "mse".
+        learning_rate: For `fine_tune`; None is the optimizer's own.
+        jit_compile: True, False, or "auto".
+        compile: False returns the model without optimizer and loss.
+        seed: Integer that fixes the weights before `fit` and the noise, or None.
+        name: Name of the model.
+
+    Returns:
+        A compiled `ClosedForm`, codes (batch, layers * elements of the input).
+
+    Raises:
+        ValueError: if an argument is not of the kind above.
+
+    Example:
+
+    >>> model = aezoo.marginalized_ae((8, 8, 1), level=0.5)
+    >>> history = model.fit(aezoo.data.load("digits"), verbose=0)
+    >>> model.corruption.level
+    0.5
+
+    Reference:
+        Chen, Xu, Weinberger, Sha, 2012, "Marginalized Denoising Autoencoders for Domain
+        Adaptation", https://arxiv.org/abs/1206.4683
+    """
+    shape = check_input_shape(input_shape)
+    layers = check_positive_integer("layers", layers)
+    check_choice("corruption", corruption, ("masking", "gaussian"))
+    seeds = Seeds(seed)
+    noise = make_corruption(corruption, level, clip, seeds())
+    size = math.prod(shape)
+
+    def dense(name, activation=None):
+        start = keras.initializers.GlorotUniform(seed=seeds())
+        return keras_layers.Dense(size, activation, kernel_initializer=start, name=name)
+
+    x = inputs = keras.Input(shape, name="input")
+    if len(shape) > 1:
+        x = keras_layers.Flatten(name="flatten")(x)
+    hidden = []
+    for i in range(layers):
+        x = dense(f"layer_{i}", "tanh" if layers > 1 else None)(x)
+        hidden.append(x)
+    code = x if layers == 1 else keras_layers.Concatenate(name="code")(hidden)
+    encoder = keras.Model(inputs, code, name="encoder")
+    x = inputs = keras.Input((layers * size,), name="code")
+    if layers > 1:
+        x = dense("output")(x)
+    decoder = keras.Model(inputs, reconstruction(x, shape, output_activation), name="decoder")
+    return closed_form(
+        encoder,
+        decoder,
+        Marginalized(corruption, check_number("level", level, 0), bool(clip), layers),
+        loss,
+        corruption=noise,
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        weights=weights,
+        jit_compile=jit_compile,
+        compile=compile,
+        name=name,
+    )
+
+
+@keras.saving.register_keras_serializable("aezoo")
+@dataclasses.dataclass
+class Marginalized(Solver):
+    """One pass a layer, and one for the decoder where there are several layers."""
+
+    corruption: str
+    level: float
+    clip: bool
+    layers: int
+
+    def stages(self, model):
+        encoder = model.encoder
+        noise = Drawn(make_corruption(self.corruption, self.level, self.clip, 0))
+        for i in range(self.layers):
+            inputs, below = flat_input(model)
+            layer = encoder.get_layer(f"layer_{i}")
+            for j in range(i):
+                below = encoder.get_layer(f"layer_{j}")(below)
+            if self.clip and self.corruption == "gaussian" and i == 0:
+                outputs = ClippedNoise(self.level)(below)
+                solve = clipped_map
+            else:
+                outputs = [below]
+                solve = functools.partial(exact_map, corruption=self.corruption, level=self.level)
+            yield Stage(
+                make_network(inputs, *outputs),
+                lambda moments, layer=layer, solve=solve: layer.set_weights(solve(moments)),
+            )
+        if self.layers > 1:
+            inputs, flat = flat_input(model)
+            output = model.decoder.get_layer("output")
+            yield Stage(
+                make_network(inputs, encoder(noise(inputs)), flat),
+                lambda moments: output.set_weights(ridge(moments)),
+            )
+
+
+class Drawn(keras_layers.Layer):
+    """Corrupts outside training too, for the passes over corrupted copies."""
+
+    def __init__(self, corruption):
+        super().__init__()
+        self.corruption = corruption
+        self.built = True
+
+    def call(self, inputs):
+        return self.corruption.corrupt(inputs)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+class ClippedNoise(keras_layers.Layer):
+    """What clip(x + noise) is on average, with x and the variance behind it as targets."""
+
+    def __init__(self, level):
+        super().__init__()
+        self.level = level
+
+    def call(self, x):
+        sigma = max(self.level, 1e-6)
+        low, high = -x / sigma, (1 - x) / sigma
+        inside = _cumulative(high) - _cumulative(low)
+        above = 1 - _cumulative(high)
+        mean = x * inside + sigma * (_density(low) - _density(high)) + above
+        square = (x**2 + sigma**2) * inside + above
+        square += sigma * (x * _density(low) - (x + 1) * _density(high))
+        return [mean, ops.concatenate([x, square - mean**2], 1)]
+
+    def compute_output_spec(self, x):
+        batch, size = x.shape
+        return [keras.KerasTensor((batch, n), x.dtype) for n in (size, 2 * size)]
+
+
+def _density(x):
+    return ops.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
+
+
+def _cumulative(x):
+    return (1 + ops.erf(x / math.sqrt(2))) / 2
+
+
+def exact_map(moments, corruption: str, level: float):
+    """Kernel and bias that denoise best, averaged over all corruptions.
+
+    Masking with probability p scales the mean by q = 1 - p and has the covariance
+    q^2 C + q p diag(E[x^2]); gaussian noise adds level^2 to the variances.
+    """
+    moments = moments.many()
+    mean, covariance = moments.feature_mean, moments.products / moments.samples
+    if corruption == "masking":
+        q = 1 - level
+        squares = np.diag(covariance) + mean**2
+        kernel = linear_map(q * q * covariance + np.diag(q * level * squares), q * covariance)
+        return kernel, mean - q * mean @ kernel
+    kernel = linear_map(covariance + level**2 * np.eye(len(mean)), covariance)
+    return kernel, mean - mean @ kernel
+
+
+def clipped_map(moments):
+    """The same for clipped gaussian noise, from the sums of `ClippedNoise`."""
+    moments = moments.many()
+    clean, variance = np.split(moments.target_mean, 2)
+    covariance = moments.products / moments.samples + np.diag(variance)
+    kernel = linear_map(covariance, moments.cross[:, : moments.features] / moments.samples)
+    return kernel, clean - moments.feature_mean @ kernel

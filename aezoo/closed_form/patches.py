@@ -1,0 +1,229 @@
+"""Convolutional features without training: filters from whitened patches."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from aezoo._arguments import (
+    check_choice,
+    check_input_shape,
+    check_number,
+    check_positive_integer,
+)
+from aezoo._registry import register
+from aezoo._seeds import Seeds
+from aezoo.closed_form._model import ClosedForm
+from aezoo.closed_form._passes import Sample, Stage
+from aezoo.closed_form._solve import ridge
+from aezoo.closed_form._solver import (
+    Solver,
+    closed_form,
+    flat_input,
+    make_network,
+    reconstruction,
+)
+
+PATCHES = 100_000
+PATCHES_PER_IMAGE = 4
+ACTIVE = 0.2  # share of the filters that answer to a patch
+
+
+@register
+def patch_ae(
+    input_shape: tuple[int, ...],
+    filters: int = 800,
+    kernel_size: int = 6,
+    pool: int = 2,
+    method: str = "kmeans",
+    regularization: float | None = None,
+    output_activation: str | None = "clip",
+    *,
+    weights: str | None = None,
+    optimizer: str | keras.optimizers.Optimizer = "adam",
+    loss: str | None = None,
+    learning_rate: float | None = None,
+    jit_compile: bool | str = "auto",
+    compile: bool = True,
+    seed: int | None = None,
+    name: str = "patch_ae",
+) -> ClosedForm:
+    """Image features from whitened patches, pooled, with a ridge decoder.
+
+    Minimises the squared error of a linear decoder of the pooled answers of filters that
+    are centroids of whitened patches. One pass draws patches and finds the filters, a
+    second one the decoder. Made for features: a linear classifier on the code is far above
+    one on the pixels.
+
+    Args:
+        input_shape: (height, width, channels), any sizes.
+        filters: Number of filters.
+        kernel_size: Height and width of the patches.
+        pool: The answers are averaged over a grid of (pool, pool) cells.
+        method: "kmeans" has centroids of scikit-learn's k-means as filters; "pca" has
+            principal components in both signs, of which there are at most
+            2 * kernel_size^2 * channels.
+        regularization: Ridge strength of the decoder in units of the code's mean
+            variance; None is chosen by generalised cross-validation.
+        output_activation: "clip" for pixels and other data in [0, 1], None for any other.
+        weights: None, or the path of a `.weights.h5` or `.keras` file.
+        optimizer: For `fine_tune`: name of a Keras optimizer, or one, which is copied.
+        loss: Keras loss of (clean input, reconstruction) that is reported and fine-tuned;
+            None is "mse".
+        learning_rate: For `fine_tune`; None is the optimizer's own.
+        jit_compile: True, False, or "auto".
+        compile: False returns the model without optimizer and loss.
+        seed: Integer that fixes the patches and the k-means, or None.
+        name: Name of the model.
+
+    Returns:
+        A compiled `ClosedForm`, codes (batch, pool * pool * filters).
+
+    Raises:
+        ValueError: if an argument is not of the kind above.
+
+    Example:
+
+    >>> model = aezoo.patch_ae((8, 8, 1), filters=50, kernel_size=3, seed=0)
+    >>> history = model.fit(aezoo.data.load("digits"), verbose=0)
+    >>> model.encode(aezoo.data.arrays("digits")).shape
+    (1437, 200)
+
+    Reference:
+        Coates, Lee, Ng, 2011, "An Analysis of Single-Layer Networks in Unsupervised Feature
+        Learning", https://proceedings.mlr.press/v15/coates11a.html
+    """
+    shape = check_input_shape(input_shape, ranks=(3,))
+    filters = check_positive_integer("filters", filters)
+    pool = check_positive_integer("pool", pool)
+    kernel_size = check_positive_integer("kernel_size", kernel_size)
+    check_choice("method", method, ("kmeans", "pca"))
+    kernel = tuple(min(kernel_size, size) for size in shape[:2])
+    most = 2 * math.prod(kernel) * shape[2]
+    if method == "pca" and filters > most:
+        raise ValueError(f"`filters` must be at most {most} for method 'pca'. Received: {filters}")
+    if regularization is not None:
+        regularization = check_number("regularization", regularization, 0)
+    seeds = Seeds(seed)
+    x = inputs = keras.Input(shape, name="input")
+    x = PatchFilters(filters, kernel, seed=seeds(), name="filters")(x)
+    cell = [math.ceil(size / pool) for size in x.shape[1:3]]
+    x = layers.AveragePooling2D(cell, padding="same", name="pool")(x)
+    encoder = keras.Model(inputs, layers.Flatten(name="code")(x), name="encoder")
+    inputs = keras.Input(encoder.output_shape[1:], name="code")
+    start = keras.initializers.GlorotUniform(seed=seeds())
+    x = layers.Dense(math.prod(shape), kernel_initializer=start, name="output")(inputs)
+    decoder = keras.Model(inputs, reconstruction(x, shape, output_activation), name="decoder")
+    return closed_form(
+        encoder,
+        decoder,
+        Patches(method, regularization, seeds()),
+        loss,
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        weights=weights,
+        jit_compile=jit_compile,
+        compile=compile,
+        name=name,
+    )
+
+
+@keras.saving.register_keras_serializable("aezoo")
+class PatchFilters(layers.Layer):
+    """A ReLU convolution of patches of contrast 1: each is divided by its deviation.
+
+    The filters have a sum of 0, so that a patch's mean does not count.
+    """
+
+    def __init__(self, filters, kernel_size, seed=None, noise=1.5e-4, **kwargs):
+        super().__init__(**kwargs)
+        self.filters, self.kernel_size = filters, tuple(kernel_size)
+        self.seed, self.noise = seed, noise
+
+    def build(self, input_shape):
+        shape = (*self.kernel_size, input_shape[-1], self.filters)
+        start = keras.initializers.GlorotUniform(seed=self.seed)
+        self.kernel = self.add_weight(name="kernel", shape=shape, initializer=start)
+        self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
+
+    def call(self, x):
+        kernel = self.kernel - ops.mean(self.kernel, (0, 1, 2))
+        mean = ops.average_pool(ops.mean(x, -1, keepdims=True), self.kernel_size, 1)
+        square = ops.average_pool(ops.mean(x * x, -1, keepdims=True), self.kernel_size, 1)
+        deviation = ops.sqrt(ops.maximum(square - mean * mean, 0) + self.noise)
+        return ops.relu(ops.conv(x, kernel) / deviation + self.bias)
+
+    def get_config(self):
+        config = {"filters": self.filters, "kernel_size": self.kernel_size}
+        return {**super().get_config(), **config, "seed": self.seed, "noise": self.noise}
+
+
+class PatchSample(Sample):
+    """Patches (patches, height, width, channels) at random places of the images."""
+
+    def __init__(self, kernel_size, seed):
+        super().__init__(PATCHES, seed)
+        self.kernel_size = kernel_size
+
+    def add(self, images):
+        windows = np.lib.stride_tricks.sliding_window_view(images, self.kernel_size, (1, 2))
+        which = np.repeat(np.arange(len(images)), PATCHES_PER_IMAGE)
+        rows, columns = (
+            self._generator.integers(size, size=len(which)) for size in windows.shape[1:3]
+        )
+        super().add(np.moveaxis(windows[which, rows, columns], 1, -1))
+
+
+@keras.saving.register_keras_serializable("aezoo")
+@dataclasses.dataclass
+class Patches(Solver):
+    """Two passes: patches for the filters, then the decoder on the pooled answers."""
+
+    method: str
+    regularization: float | None
+    seed: int | None
+
+    def stages(self, model):
+        layer, output = model.encoder.get_layer("filters"), model.decoder.get_layer("output")
+        inputs, flat = flat_input(model)
+        yield Stage(
+            make_network(inputs, flat),
+            lambda sample: layer.set_weights(self.filters(layer, sample.rows)),
+            lambda: PatchSample(layer.kernel_size, self.seed or 0),
+        )
+        inputs, flat = flat_input(model)
+        yield Stage(
+            make_network(inputs, model.encoder(inputs), flat),
+            lambda moments: output.set_weights(ridge(moments, self.regularization)),
+            batch_size=128,
+        )
+
+    def filters(self, layer, patches):
+        """Kernel and bias of `PatchFilters` from patches (patches, height, width, channels)."""
+        from sklearn.cluster import KMeans
+
+        shape = patches.shape[1:]
+        patches = patches.reshape(len(patches), -1).astype("float64")
+        patches = patches - patches.mean(1, keepdims=True)
+        patches /= np.sqrt(np.square(patches).mean(1, keepdims=True) + layer.noise)
+        mean = patches.mean(0)
+        values, vectors = np.linalg.eigh(np.cov(patches.T, bias=True).reshape([len(mean)] * 2))
+        whiten = vectors / np.sqrt(np.maximum(values, 0) + 0.1)
+        if self.method == "pca":
+            leading = np.eye(len(mean))[:, ::-1]
+            directions = np.concatenate([leading, -leading], 1)[:, np.arange(layer.filters)]
+        else:
+            white = (patches - mean) @ whiten
+            clusters = min(layer.filters, len(white))
+            kmeans = KMeans(clusters, init="random", n_init=1, max_iter=30, random_state=self.seed)
+            directions = kmeans.fit(white.astype("float32")).cluster_centers_.T.astype("float64")
+            directions = np.pad(directions, [(0, 0), (0, layer.filters - clusters)])
+            directions /= np.maximum(np.linalg.norm(directions, axis=0), 1e-12)
+        kernel = whiten @ directions
+        answers = (patches - mean) @ kernel
+        bias = -mean @ kernel - np.maximum(np.quantile(answers, 1 - ACTIVE, axis=0), 0)
+        return kernel.reshape(*shape, -1), bias

@@ -1,0 +1,140 @@
+"""Principal component analysis, the optimal linear autoencoder."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import keras
+import numpy as np
+from keras import layers
+
+from aezoo._arguments import check_input_shape, check_positive_integer
+from aezoo._registry import register
+from aezoo._seeds import Seeds
+from aezoo.closed_form._model import ClosedForm
+from aezoo.closed_form._passes import Stage
+from aezoo.closed_form._solve import principal_components
+from aezoo.closed_form._solver import (
+    Centre,
+    Solver,
+    closed_form,
+    flat_input,
+    make_network,
+    reconstruction,
+)
+
+
+@register
+def pca_ae(
+    input_shape: tuple[int, ...],
+    latent_dim: int = 32,
+    whiten: bool = False,
+    output_activation: str | None = None,
+    *,
+    weights: str | None = None,
+    optimizer: str | keras.optimizers.Optimizer = "adam",
+    loss: str | None = None,
+    learning_rate: float | None = None,
+    jit_compile: bool | str = "auto",
+    compile: bool = True,
+    seed: int | None = None,
+    name: str = "pca_ae",
+) -> ClosedForm:
+    """Principal component analysis as an autoencoder: `fit` is one pass and one solution.
+
+    Minimises the mean squared error over all codes of this size with a linear decoder; no
+    training can find a better linear one. The error is the sum of the eigenvalues of the
+    covariance that are left out, divided by the number of elements. Each component's
+    largest entry is positive. Components that the data do not have are 0.
+
+    Args:
+        input_shape: Shape of one sample, any rank; inner nets see it flattened.
+        latent_dim: Size of the code.
+        whiten: Whether every entry of the code has variance 1.
+        output_activation: None, "clip" for pixels (cuts to [0, 1]), or a Keras
+            activation.
+        weights: None, or the path of a `.weights.h5` or `.keras` file.
+        optimizer: For `fine_tune`: name of a Keras optimizer, or one, which is copied.
+        loss: Keras loss of (clean input, reconstruction) that is reported and fine-tuned;
+            None is "mse".
+        learning_rate: For `fine_tune`; None is the optimizer's own.
+        jit_compile: True, False, or "auto".
+        compile: False returns the model without optimizer and loss.
+        seed: Integer that fixes the weights before `fit`, or None.
+        name: Name of the model.
+
+    Returns:
+        A compiled `ClosedForm`, codes (batch, latent_dim).
+
+    Raises:
+        ValueError: if an argument is not of the kind above.
+
+    Example:
+
+    >>> model = aezoo.pca_ae((8, 8, 1), latent_dim=16)
+    >>> history = model.fit(aezoo.data.load("digits"), verbose=0)
+    >>> round(history.history["mse"][0], 3)
+    0.011
+
+    Reference:
+        Bourlard, Kamp, 1988, "Auto-Association by Multilayer Perceptrons and Singular
+        Value Decomposition", https://doi.org/10.1007/BF00332918
+    """
+    seeds = Seeds(seed)
+    encoder = pca_encoder(input_shape, latent_dim, seeds)
+    inputs = keras.Input((latent_dim,), name="code")
+    start = keras.initializers.GlorotUniform(seed=seeds())
+    x = layers.Dense(math.prod(input_shape), kernel_initializer=start, name="output")(inputs)
+    decoder = keras.Model(inputs, reconstruction(x, input_shape, output_activation), name="decoder")
+    return closed_form(
+        encoder,
+        decoder,
+        PrincipalComponents(bool(whiten)),
+        loss,
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        weights=weights,
+        jit_compile=jit_compile,
+        compile=compile,
+        name=name,
+    )
+
+
+def pca_encoder(input_shape, latent_dim, seeds):
+    """The linear net from inputs to codes (batch, latent_dim)."""
+    input_shape = check_input_shape(input_shape)
+    latent_dim = check_positive_integer("latent_dim", latent_dim)
+    x = inputs = keras.Input(input_shape, name="input")
+    if len(input_shape) > 1:
+        x = layers.Flatten(name="flatten")(x)
+    x = Centre(name="centre")(x)
+    start = keras.initializers.GlorotUniform(seed=seeds())
+    code = layers.Dense(latent_dim, use_bias=False, kernel_initializer=start, name="code")(x)
+    return keras.Model(inputs, code, name="encoder")
+
+
+def solve_encoder(model, moments, whiten: bool = False):
+    """Sets the weights of `pca_encoder`; returns mean, components and variances."""
+    centre, code = (model.encoder.get_layer(name) for name in ("centre", "code"))
+    mean, components, variances = principal_components(moments, code.units)
+    scale = np.sqrt(np.where(variances > 0, variances, 1)) if whiten else 1
+    centre.set_weights([mean])
+    code.set_weights([components / scale])
+    return mean, components, variances
+
+
+@keras.saving.register_keras_serializable("aezoo")
+@dataclasses.dataclass
+class PrincipalComponents(Solver):
+    """One pass: the covariance. The decoder is the encoder's transpose."""
+
+    whiten: bool = False
+
+    def stages(self, model):
+        def solve(moments):
+            mean, components, variances = solve_encoder(model, moments, self.whiten)
+            scale = np.sqrt(variances)[:, None] if self.whiten else 1
+            model.decoder.get_layer("output").set_weights([scale * components.T, mean])
+
+        yield Stage(make_network(*flat_input(model)), solve)

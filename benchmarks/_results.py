@@ -1,0 +1,27 @@
+"""Where the benchmarks' programs leave what they measured."""
+
+from __future__ import annotations
+
+import csv
+import importlib.metadata
+import os
+import pathlib
+
+RESULTS = pathlib.Path(__file__).parent / "results"
+
+
+def write(rows, task) -> None:
+    """The rows as CSV; the name tells versions, precision and device."""
+    cores = len(os.sched_getaffinity(0))
+    versions = "-".join(
+        f"{package}{importlib.metadata.version(package)}" for package in ("tensorflow", "keras")
+    )
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{task}-{versions}-float32-cpu{cores}.csv"
+    temporary = path.with_suffix(".writing")
+    with temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    temporary.replace(path)
+    print(path)

@@ -1,0 +1,115 @@
+"""Time per image and peak memory of `fit` against the number of samples.
+
+    python -m benchmarks.scaling [--quick]
+
+MNIST is repeated as often as is needed. "in memory" trains on an array through
+`aezoo.data.load`, "streamed" on an ordinary `tf.data` pipeline of batches of 256 that never
+holds more than MNIST itself. Each size has a process of its own, whose peak memory is taken.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import time
+
+import numpy as np
+import typer
+
+from benchmarks._results import RESULTS, write
+
+SIZES = [10_000, 30_000, 100_000, 300_000, 1_000_000, 2_000_000]
+QUICK_SIZES = [2_000, 8_000]
+KINDS = {
+    "dense_ae, in memory": 1_000_000,
+    "dense_ae, streamed": 1_000_000,
+    "pca_ae, streamed": 2_000_000,
+    "random_feature_ae, streamed": 300_000,
+}
+BATCH = 256
+
+
+def measure(kind: str, samples: int, quick: bool) -> dict:
+    """One epoch of that many samples, compiled before by a short one."""
+    import tensorflow as tf
+
+    import aezoo
+
+    x = aezoo.data.arrays("digits" if quick else "mnist").reshape(-1, 64 if quick else 784)
+    factory, source = kind.split(", ")
+    size = {"dense_ae": {"hidden_units": ()}, "random_feature_ae": {"features": 500}}
+    model = aezoo.create(factory, x.shape[1:], 32, **size.get(factory, {}), seed=0)
+    if source == "in memory":
+        data = aezoo.data.load(np.resize(x, (samples, x.shape[1])), batch_size=BATCH)
+    else:
+        data = tf.data.Dataset.from_tensor_slices(x).repeat().take(samples).batch(BATCH)
+        data = data.prefetch(tf.data.AUTOTUNE)
+    seconds = []
+    if model.usual_epochs == 1:
+        model.fit(data.take(20), verbose=0)
+        start = time.perf_counter()
+        model.fit(data, verbose=0)
+        seconds.append(time.perf_counter() - start)
+    else:
+        import keras
+
+        class Clock(keras.callbacks.Callback):
+            def on_epoch_begin(self, epoch, logs=None):
+                self.start = time.perf_counter()
+
+            def on_epoch_end(self, epoch, logs=None):
+                seconds.append(time.perf_counter() - self.start)
+
+        model.fit(data, epochs=2, verbose=0, callbacks=[Clock()])
+    return {
+        "microseconds_per_image": round(seconds[-1] / samples * 1e6, 2),
+        "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+    }
+
+
+def picture(rows) -> None:
+    import matplotlib
+
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), constrained_layout=True)
+    for kind in dict.fromkeys(row["kind"] for row in rows):
+        found = [row for row in rows if row["kind"] == kind]
+        sizes = [row["samples"] for row in found]
+        for axis, key in zip(axes, ("microseconds_per_image", "peak_memory_mib"), strict=True):
+            axis.plot(sizes, [row[key] for row in found], marker="o", label=kind)
+    for axis, label in zip(axes, ("microseconds per image", "peak memory, MiB"), strict=True):
+        axis.set(xscale="log", xlabel="samples", ylabel=label, ylim=(0, None))
+    axes[0].legend(fontsize="small")
+    figure.savefig(RESULTS / "scaling.svg", metadata={"Date": None})
+
+
+def main(
+    quick: bool = typer.Option(False, help="Digits and two sizes, to see that it runs."),
+    kind: str = typer.Option(None, hidden=True),
+    samples: int = typer.Option(0, hidden=True),
+) -> None:
+    if kind:
+        print(json.dumps(measure(kind, samples, quick)))
+        return
+    rows = []
+    for kind, most in KINDS.items():
+        for size in QUICK_SIZES if quick else [size for size in SIZES if size <= most]:
+            command = [sys.executable, "-m", "benchmarks.scaling", "--kind", kind]
+            command += ["--samples", str(size), *(["--quick"] if quick else [])]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise RuntimeError(f"{kind} of {size} failed: {done.stderr}")
+            found = json.loads(done.stdout.splitlines()[-1])
+            rows.append({"kind": kind, "samples": size, **found})
+            print(rows[-1], flush=True)
+    write(rows, "scaling-quick" if quick else "scaling")
+    if not quick:
+        picture(rows)
+
+
+if __name__ == "__main__":
+    typer.run(main)
