@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from aezoo import _checks
-from aezoo._checks import as_array, batches, inputs_of, is_array, is_dataset, to_numpy
+from aezoo._checks import as_array, batches, inputs_of, is_array, is_dataset, samples_of, to_numpy
 from aezoo._pixels import PixelModel, scale_pixels
 
 VALIDATION_SEED = 0
@@ -34,6 +34,7 @@ class Autoencoder(PixelModel):
     """
 
     usual_epochs = 20  # of `aezoo.train`
+    weighs_errors = False  # whether `mse` takes the weights that the family gives to elements
 
     @property
     def encoder(self) -> keras.Model:
@@ -89,11 +90,14 @@ class Autoencoder(PixelModel):
         """
         errors = []
         for batch in batches(self._checked(self, x), batch_size):
-            batch = inputs_of(batch)
-            clean = to_numpy(scale_pixels(batch))
-            difference = clean - self.predict_on_batch(batch)
-            errors.append(np.square(difference).mean(axis=tuple(range(1, difference.ndim))))
+            clean = to_numpy(scale_pixels(samples_of(batch)))
+            errors.append(self._sample_errors(clean, self.predict_on_batch(inputs_of(batch))))
         return np.concatenate(errors)
+
+    def _sample_errors(self, clean, reconstruction):
+        """The mean squared error of each sample, from two arrays."""
+        squares = np.square(clean - reconstruction)
+        return squares.mean(axis=tuple(range(1, squares.ndim)))
 
     def corrupt(self, x, seed: int | None = None, batch_size: int = 256) -> np.ndarray:
         """What the encoder sees of `x` in training.
@@ -211,7 +215,7 @@ class Autoencoder(PixelModel):
         """Arrays are checked whole; everything else is checked by the network itself."""
         x = as_array(x)
         if is_array(x):
-            _checks.check_inputs(x, network.input_shape[1:])
+            _checks.check_inputs(x, network.inputs[0].shape[1:])
         return x
 
     def _predict(self, network, x, batch_size):

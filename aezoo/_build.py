@@ -58,31 +58,36 @@ def autoencoder(
     (None, 64)
     """
     check_choice("jit_compile", jit_compile, ("auto", True, False))
-    _check_loss(loss)
+    check_loss(loss)
     encoder = _functional(encoder, "encoder", PixelModel)
     decoder = _functional(decoder, "decoder", keras.Model)
-    if decoder.input_shape != encoder.output_shape:
+    input_shape, code_shape = encoder.inputs[0].shape, decoder.inputs[0].shape
+    if code_shape != encoder.output_shape:
         raise ValueError(
             f"`decoder` must take the encoder's codes, {encoder.output_shape}. "
-            f"Received: a decoder of {decoder.input_shape}"
+            f"Received: a decoder of {code_shape}"
         )
-    if decoder.output_shape != encoder.input_shape:
+    if decoder.output_shape != input_shape:
         raise ValueError(
-            f"`decoder` must return the encoder's input shape, {encoder.input_shape}. "
+            f"`decoder` must return the encoder's input shape, {input_shape}. "
             f"Received: a decoder that returns {decoder.output_shape}"
         )
-    inputs = keras.Input(encoder.input_shape[1:], name="input")
-    x = inputs
+    x = inputs = keras.Input(input_shape[1:], name="input")
+    labels = [
+        keras.Input(tensor.shape[1:], dtype="int32", name="labels") for tensor in encoder.inputs[1:]
+    ]
     if corruption is not None:
         config = {**corruption.get_config(), "name": "corruption"}
         x = type(corruption).from_config(config)(x)
-    model = model_class(inputs, decoder(encoder(x)), name=name)
+    code = encoder(_joined(x, labels))
+    model = model_class(_joined(inputs, labels), decoder(_joined(code, labels)), name=name)
     if compile:
+        errors = "weighted_metrics" if model.weighs_errors else "metrics"
         model.compile(
             optimizer=_new_optimizer(optimizer, learning_rate),
             loss=loss,
-            metrics=[keras.metrics.MeanSquaredError(name="mse")],
             jit_compile=jit_compile,
+            **{errors: [keras.metrics.MeanSquaredError(name="mse")]},
         )
     if weights is not None:
         load_weights(model, weights)
@@ -92,12 +97,17 @@ def autoencoder(
 def _functional(network, name: str, model_class):
     inputs = getattr(network, "inputs", None)
     outputs = getattr(network, "outputs", None)
-    if not inputs or not outputs or len(inputs) != 1 or len(outputs) != 1:
+    if not inputs or not outputs or len(inputs) > 2 or len(outputs) != 1:
         raise ValueError(
-            f"`{name}` must be a functional or Sequential Keras model with one input and one "
-            f"output; begin a Sequential with keras.Input(shape). Received: {network!r}"
+            f"`{name}` must be a functional or Sequential Keras model with one input, or labels "
+            f"as a second one, and one output; begin a Sequential with keras.Input(shape). "
+            f"Received: {network!r}"
         )
-    return model_class(inputs[0], outputs[0], name=name)
+    return model_class(_joined(inputs[0], inputs[1:]), outputs[0], name=name)
+
+
+def _joined(x, labels):
+    return (x, *labels) if labels else x
 
 
 def _new_optimizer(optimizer, learning_rate):
@@ -116,7 +126,7 @@ def _new_optimizer(optimizer, learning_rate):
         ) from None
 
 
-def _check_loss(loss) -> None:
+def check_loss(loss) -> None:
     try:
         keras.losses.get(loss)
     except (TypeError, ValueError):

@@ -82,6 +82,13 @@ def inputs_of(batch):
     return batch[0] if isinstance(batch, (tuple, list)) else batch
 
 
+def samples_of(batch):
+    """The samples alone, where the inputs of a conditional model are (samples, labels)."""
+    while isinstance(batch, (tuple, list)):
+        batch = batch[0]
+    return batch
+
+
 def check_inputs(x, shape: tuple, name: str = "Input") -> None:
     """Checks dtype, shape and number of samples of one array."""
     check_dtype(x.dtype)
@@ -161,7 +168,7 @@ def check_training_data(model, x, y=None):
             raise ValueError("The dataset must hold at least one batch. Received: an empty dataset")
         if once:
             x = _put_back(first, x)
-    inputs, targets = inputs_of(first), None
+    inputs, targets = samples_of(first), None
     if isinstance(first, (tuple, list)) and len(first) > 1:
         targets = first[1]
     if not hasattr(inputs, "shape"):
@@ -170,7 +177,7 @@ def check_training_data(model, x, y=None):
             f"Received: a batch of type {type(inputs).__name__}"
         )
     low, high = output_range(model.decoder)
-    check_inputs(inputs, model.input_shape[1:])
+    check_inputs(inputs, model.inputs[0].shape[1:])
     if targets is None:
         check_values(inputs, low, high)
     else:

@@ -25,8 +25,15 @@ def scale_pixels(x, dtype: str | None = None):
 
 @keras.saving.register_keras_serializable("aezoo")
 class PixelModel(keras.Model):
-    """A functional Keras model that applies the pixel rule to what enters it."""
+    """A functional Keras model that applies the pixel rule to what enters it.
+
+    Where there are several inputs it is the first that holds pixels.
+    """
 
     def call(self, inputs, training=None, mask=None):
-        inputs = scale_pixels(inputs, self.inputs[0].dtype)
+        if isinstance(inputs, (tuple, list)):
+            pixels, *others = inputs
+            inputs = (scale_pixels(pixels, self.inputs[0].dtype), *others)
+        else:
+            inputs = scale_pixels(inputs, self.inputs[0].dtype)
         return super().call(inputs, training=training, mask=mask)

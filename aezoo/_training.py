@@ -173,7 +173,9 @@ def train(
     if watch.failed_epoch is not None:
         raise FloatingPointError(
             f"The loss became NaN or infinite in epoch {watch.failed_epoch + 1} although the data "
-            f"that was checked is finite; try a lower learning rate. Received: learning rate {peak}"
+            f"that was checked is finite: {watch.first_to_fail(parts.training)}; try a lower "
+            "learning rate, optimizer=keras.optimizers.Adam(clipnorm=1.0), or a smaller weight of "
+            f"that term. Received: learning rate {peak}"
         )
     if folder is not None:
         folder.save_model(model)

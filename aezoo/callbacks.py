@@ -10,6 +10,8 @@ import time
 import keras
 import numpy as np
 
+from aezoo._checks import batches, inputs_of
+
 
 class Progress(keras.callbacks.Callback):
     """One progress bar for a whole training, with the time left.
@@ -86,17 +88,51 @@ class Progress(keras.callbacks.Callback):
 
 
 class StopOnNaN(keras.callbacks.Callback):
-    """Stops at the end of the first epoch whose loss is not finite, and remembers which.
+    """Stops at the end of the first epoch whose loss is not finite, and goes back before it.
+
+    Model and optimizer then are what they were at the end of the epoch before.
 
     Keras's `TerminateOnNaN` looks at every batch, which costs the speed of training.
     """
 
     failed_epoch: int | None = None
 
+    def on_epoch_begin(self, epoch, logs=None):
+        if not self.model.optimizer.built:
+            self.model.optimizer.build(self.model.trainable_variables)
+        kept = [*self.model.weights, *self.model.optimizer.variables]
+        self._kept = [(variable, keras.ops.convert_to_numpy(variable)) for variable in kept]
+
     def on_epoch_end(self, epoch, logs=None):
         if not np.isfinite((logs or {}).get("loss", 0.0)):
             self.failed_epoch = epoch
             self.model.stop_training = True
+            self._go_back()
+
+    def first_to_fail(self, data) -> str:
+        """Which term of the loss is the first that is not finite, and at which step.
+
+        Trains the failed epoch again, batch by batch, and goes back before it.
+
+        Args:
+            data: The dataset that was trained on.
+        """
+        found = "no term did when the epoch was trained again"
+        for step, batch in enumerate(batches(data)):
+            terms = self.model.train_on_batch(inputs_of(batch), return_dict=True)
+            bad = [name for name, value in terms.items() if not np.all(np.isfinite(value))]
+            if bad:
+                terms = [name for name in bad if name != "loss"]
+                all_of_them = len(bad) == len(self.model.metrics_names)
+                what = "the gradient of the step before" if all_of_them else " and ".join(terms)
+                found = f"{what or 'loss'} went first, at step {step + 1}"
+                break
+        self._go_back()
+        return found
+
+    def _go_back(self):
+        for variable, value in self._kept:
+            variable.assign(value)
 
 
 class InterruptGently(keras.callbacks.Callback):

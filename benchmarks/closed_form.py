@@ -154,13 +154,16 @@ def fine_tune(quick, rounds) -> None:
         "marginalized_ae, two layers, masking .25": {"layers": 2, "level": 0.25},
     }
     rows = []
-    for kind, given in kinds.items():
+    for kind in kinds:
         for start in ("closed form", "random weights"):
             for rate in (0.001, 0.0001):
                 factory = kind.split(",")[0]
-                model = aezoo.create(factory, x.shape[1:], **given, learning_rate=rate, seed=0)
+                given = {**kinds[kind], "output_activation": None, "learning_rate": rate}
+                model = aezoo.create(factory, x.shape[1:], **given, seed=0)
                 if start == "closed form":
                     model.fit(x, verbose=0)
+                else:
+                    begin_as_usual(model)
                 for done in range(max(seen) + 1):
                     if done:
                         model.fine_tune(x, batch_size=128, epochs=1, verbose=0)
@@ -173,6 +176,17 @@ def fine_tune(quick, rounds) -> None:
     write(rows, "closed_form_fine_tune-quick" if quick else "closed_form_fine_tune")
     if not quick:
         fine_tune_picture(rows)
+
+
+def begin_as_usual(model) -> None:
+    """Glorot's kernels and biases of 0, as a net has that begins with gradients."""
+    import keras
+
+    for seed, layer in enumerate([*model.encoder.layers, *model.decoder.layers]):
+        if hasattr(layer, "kernel"):
+            kernel = keras.initializers.GlorotUniform(seed)(layer.kernel.shape)
+            biases = [np.zeros(weight.shape) for weight in layer.get_weights()[1:]]
+            layer.set_weights([np.asarray(kernel), *biases])
 
 
 def fine_tune_picture(rows) -> None:

@@ -4,7 +4,8 @@
 
 Each row trains for the same wall-clock time from the same seed, in a process of its own;
 evaluation and compilation are not counted. `seconds_to_goal` is the training time after
-which the test error was first at or below `goal`. The rows "default" are the factories'.
+which the test error was first at or below `goal`. "(base)" is what each other row changes;
+`--only` runs some rows again and keeps the others of the file.
 """
 
 from __future__ import annotations
@@ -256,7 +257,7 @@ def main(
             raise RuntimeError(f"{changes[number]} failed: {done.stderr}")
         rows.append(json.loads(done.stdout.splitlines()[-1]))
         print(rows[-1], flush=True)
-    write(rows, f"defaults-{net}-{data}")
+    write(rows, f"defaults-{net}-{data}", key="change")
 
 
 if __name__ == "__main__":

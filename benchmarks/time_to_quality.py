@@ -196,7 +196,7 @@ def figures(curve, goal) -> dict:
 def main(
     quick: bool = typer.Option(False, help="Digits and few epochs, to see that it runs."),
     rounds: int = typer.Option(3, help="How often each peer has its turn."),
-    epochs: int = typer.Option(8, help="At most so many epochs."),
+    epochs: int = typer.Option(16, help="At most so many epochs."),
     peer: str = typer.Option(None, hidden=True),
 ) -> None:
     import aezoo

@@ -16,7 +16,20 @@ import aezoo
 from aezoo._registry import get_factory
 
 ROOT = pathlib.Path(__file__).parent.parent
-SMALL = {"patch_ae": {"filters": 30, "kernel_size": 3}, "random_feature_ae": {"features": 50}}
+MASKED = {
+    "embedding_dim": 32,
+    "patch_size": 2,
+    "depth": 1,
+    "decoder_dim": 32,
+    "decoder_depth": 1,
+    "heads": 2,
+}
+SMALL = {
+    "masked_ae": {**MASKED, "mask_ratio": 0.5},
+    "vq_vae": {"codebook_size": 64},
+    "patch_ae": {"filters": 30, "kernel_size": 3},
+    "random_feature_ae": {"features": 50},
+}
 
 
 def has_latent_dim(name):

@@ -7,7 +7,7 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 
 import aezoo
-from aezoo.closed_form._moments import Moments, block_products
+from aezoo.closed_form._moments import Moments, block_products, check_memory
 from aezoo.closed_form._passes import Sample
 from aezoo.closed_form._solve import principal_components, ridge
 from aezoo.closed_form.marginalized import ClippedNoise, clipped_map, exact_map
@@ -298,10 +298,28 @@ def test_what_has_no_meaning_is_refused(digits):
             model.fit(digits, verbose=0, **options)
         for one, other in zip(before, model.get_weights(), strict=True):
             np.testing.assert_array_equal(one, other)
+    weighted = aezoo.data.load(digits).map(lambda x: (x, x, x[:, 0, 0, 0]))
+    with pytest.raises(ValueError, match="Sample weights must be left out"):
+        model.fit(weighted, verbose=0)
     bad = digits.astype("float32") / 255
     bad[900, 0, 0] = np.nan
     with pytest.raises(ValueError, match="finite"):
         model.fit((bad[i : i + 100] for i in range(0, 1400, 100)), verbose=0)
+
+
+def test_a_pass_that_fails_leaves_the_model_as_it_was(digits):
+    model = aezoo.random_feature_ae((8, 8, 1), 4, 20, seed=0)
+    model.fit(digits, verbose=0)
+    before = model.get_weights()
+    with pytest.raises(ValueError, match="more than once"):
+        model.fit(iter([255 - digits]), verbose=0)
+    for one, two in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert model.sums.samples == len(digits)
+    with pytest.raises(ValueError, match="must be compiled"):
+        aezoo.pca_ae((8, 8, 1), compile=False).fit(digits)
+    with pytest.raises(ValueError, match=r"must fit into memory.*Received: 22352 GiB"):
+        check_memory(10**6, 0)
 
 
 def test_fine_tune_goes_on_from_the_closed_form(digits, tmp_path):

@@ -153,7 +153,8 @@ def test_learns_more_than_the_mean_of_the_digits(name, digits, test_digits):
 def test_history_reports_mse_beside_the_loss(name, digits):
     model = small(name, loss="binary_crossentropy")
     history = model.fit(digits[:100], validation_data=digits[100:150], verbose=0).history
-    assert set(history) == {"loss", "mse", "val_loss", "val_mse"}
+    assert set(history) >= {"loss", "mse", "val_loss", "val_mse"}
+    assert {f"val_{key}" for key in history if not key.startswith("val_")} <= set(history)
     assert 0 < history["mse"][0] < 1
 
 
@@ -213,7 +214,7 @@ def test_seed_fixes_the_weights_and_leaves_the_global_state_alone(name):
     for a, b in zip(one, two, strict=True):
         np.testing.assert_array_equal(a, b)
     assert any((a != b).any() for a, b in zip(one, other, strict=True))
-    kernels = [w for w in one if w.ndim > 1]
+    kernels = [w for w in one if w.ndim > 1 and w.any()]
     same = [
         (a == b).all() for i, a in enumerate(kernels) for b in kernels[:i] if a.shape == b.shape
     ]
@@ -236,13 +237,26 @@ def test_set_random_seed_repeats_a_whole_training(name, digits):
         np.testing.assert_array_equal(one, two)
 
 
-def test_optimizer_given_is_copied(name, digits):
+@pytest.mark.parametrize(
+    "policy", ["mixed_bfloat16", pytest.param("float64", marks=pytest.mark.slow)]
+)
+def test_other_precisions_train(name, policy, digits):
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = small(name)
+        history = model.fit(digits[:200], epochs=most(model, 2), verbose=0).history
+        assert np.isfinite(history["loss"]).all()
+        expected = "float64" if policy == "float64" else "float32"
+        assert model.reconstruct(digits[:3]).dtype == expected
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def test_optimizer_given_is_copied(name):
     optimizer = keras.optimizers.SGD(0.5)
     one, two = small(name, optimizer=optimizer), small(name, optimizer=optimizer)
-    for model in (one, two):
-        model.fit(digits[:32], verbose=0)
-        assert model.optimizer is not optimizer
-        assert float(model.optimizer.learning_rate) == 0.5
+    assert len({id(model.optimizer) for model in (one, two)} - {id(optimizer)}) == 2
+    assert float(two.optimizer.learning_rate) == 0.5
     assert float(small(name, learning_rate=0.125).optimizer.learning_rate) == 0.125
 
 
@@ -282,9 +296,21 @@ SHAPES = st.one_of(
 
 
 @pytest.mark.parametrize("name", MODELS)
-@settings(max_examples=6, deadline=None)
-@given(shape=SHAPES, data=st.data())
-def test_any_shape_trains(name, shape, data):
+@settings(max_examples=2, deadline=None)
+@given(shape=SHAPES)
+def test_any_shape_trains(name, shape):
+    train_on(name, shape)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+@settings(max_examples=20, deadline=None)
+@given(shape=SHAPES)
+def test_many_shapes_train(name, shape):
+    train_on(name, shape)
+
+
+def train_on(name, shape):
     try:
         model = small(name, shape, 3, seed=None)
     except ValueError as error:

@@ -47,15 +47,26 @@ def both(build, fit):
     return fused_model, history
 
 
-@pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize(
-    ("samples", "jit_compile"), [(250, False), (20, False), (256, True)], ids=["tail", "few", "xla"]
-)
-def test_every_model_on_arrays(name, samples, jit_compile, digits):
+CASES = {"tail": (250, 50, False), "few": (20, 50, False), "xla": (256, 48, True)}
+EVERY_CASE = ("dense_ae", "denoising_ae", "vae", "vq_vae")
+
+
+def cases():
+    for name in MODELS:
+        for case, arguments in CASES.items():
+            rest = case != "tail" and name not in EVERY_CASE
+            marks = [pytest.mark.slow] if rest else []
+            yield pytest.param(name, *arguments, id=f"{case}-{name}", marks=marks)
+
+
+@pytest.mark.parametrize(("name", "samples", "validated", "jit_compile"), cases())
+def test_every_model_on_arrays(name, samples, validated, jit_compile, digits):
+    """Where XLA draws noise there is no smaller last batch, as the graph draws other noise."""
+
     def fit(model, callbacks):
         return model.fit(
             digits[:samples], batch_size=16, epochs=2, shuffle=False, verbose=0,
-            callbacks=callbacks, validation_data=digits[300:350],
+            callbacks=callbacks, validation_data=digits[300 : 300 + validated],
         )  # fmt: skip
 
     both(lambda: make(name, jit_compile=jit_compile), fit)
@@ -290,10 +301,11 @@ def test_jit_choice_survives_saving_and_is_made_for_the_device(tmp_path, digits)
 def test_evaluate_in_blocks_is_evaluate(digits):
     model = make("denoising_ae")
     model.fit(digits[:64], verbose=0)
-    for data in (digits[:333], aezoo.data.load(digits[:333], batch_size=50)):
+    pipeline = aezoo.data.load(digits[:333], batch_size=50, shuffle=False)
+    for data in (digits[:333], pipeline):  # in one order, as the noise follows the order
         in_blocks = model.evaluate(data, verbose=0)
         batched = model.evaluate(data, verbose=0, callbacks=[OnTestBatch()])
-        np.testing.assert_allclose(in_blocks, batched, rtol=1e-5)
+        np.testing.assert_allclose(in_blocks, batched, rtol=1e-6)
 
 
 class OnTestBatch(keras.callbacks.Callback):

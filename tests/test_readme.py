@@ -2,11 +2,12 @@
 
 import re
 
+import pytest
 from typer.testing import CliRunner
 
 from aezoo._registry import markdown_table
 from aezoo.cli import app
-from benchmarks.tables import training_speed
+from benchmarks.tables import SECTIONS, pattern
 from tests.conftest import ROOT, run_python
 
 README = (ROOT / "README.md").read_text()
@@ -17,14 +18,16 @@ def test_the_table_is_the_zoo():
     assert table == markdown_table(), "`aezoo list --markdown` prints the table"
 
 
-def test_the_speeds_are_those_of_the_results_file():
-    table = re.search(r"<!-- speed -->\n(.*)\n<!-- end of speed -->", README, re.DOTALL)[1]
-    assert table == training_speed(), "`python -m benchmarks.tables` writes the table"
+@pytest.mark.parametrize("section", SECTIONS)
+def test_the_figures_are_those_of_the_results_files(section):
+    written = pattern(section).search(README)[1]
+    assert written == SECTIONS[section](), "`python -m benchmarks.tables` writes the tables"
 
 
-def test_the_example_runs(tmp_path):
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    done = run_python("-c", example, cwd=tmp_path)
+def test_the_examples_run(tmp_path):
+    first, *others = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert others
+    done = run_python("-c", "\n".join([*others, first]), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout.splitlines()[-1]) > 0.85
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import keras
@@ -100,8 +101,7 @@ class ClosedForm(Autoencoder):
         )
         run.on_train_begin()
         run.on_epoch_begin(0)
-        self.sums, self.fine_tuned = None, False
-        logs = self._solve(x, y, steps_per_epoch, run)
+        logs = self._solve(x, y, None, steps_per_epoch, run)
         if validation_data is not None:
             parts = validation_data if isinstance(validation_data, tuple) else (validation_data,)
             errors = self.evaluate(*parts, batch_size=batch_size, verbose=0, return_dict=True)
@@ -131,7 +131,7 @@ class ClosedForm(Autoencoder):
                 "`partial_fit` needs the sums, which fine_tune dropped; call fit anew. "
                 f"Received: {self.name}, fine-tuned"
             )
-        self._solve(_checks.check_training_data(self, _checks.as_array(x), y), y)
+        self._solve(_checks.check_training_data(self, _checks.as_array(x), y), y, self.sums)
         return self
 
     def merge(self, other: ClosedForm) -> ClosedForm:
@@ -200,38 +200,48 @@ class ClosedForm(Autoencoder):
     def load_own_variables(self, store):
         self.sums = Moments.from_state(store) if "shape" in store else None
 
-    def _solve(self, x, y=None, steps=None, run=None) -> dict:
-        """Runs the stages; returns loss and metrics on a sample of the data."""
-        stages = [self._last_stage()] if self.sums else self.solver.stages(self)
-        sample, step = Sample(SAMPLE_ROWS), 0
-        for number, stage in enumerate(stages):
-            if number and isinstance(x, Iterator):
-                raise ValueError(
-                    f"`x` must be data that can be read more than once, as {self.name} takes "
-                    f"several passes. Received: a {type(x).__name__}"
-                )
+    def _solve(self, x, y, sums, steps=None, run=None) -> dict:
+        """Runs the stages, or goes on from `sums`; returns loss and metrics on a sample.
 
-            def seen(number=number):
-                nonlocal step
-                for block in blocks(_guarded(x), y, steps):
-                    if number == 0:
-                        sample.add(block)
-                    if run:
-                        run.on_train_batch_begin(step)
-                    yield block
-                    if run:
-                        run.on_train_batch_end(step)
-                    step += 1
+        Whatever stops it leaves the model as it was.
+        """
+        if not self.compiled:
+            raise ValueError(f"The model must be compiled. Received: {self.name}, compile=False")
+        kept = self.get_weights(), self.sums
+        sample, count = Sample(SAMPLE_ROWS), itertools.count()
 
-            with _checks.naming_bad_batches():
-                sums = stage.run(seen())
-            if self.sums:
-                sums, new = self.sums, sums
-                sums.merge(new)
-            stage.solve(sums)
-        self.sums = sums
-        clean = sample.rows
-        seen, clean = (clean, clean) if self.corruption is None else self._corrupted(clean, None)
+        def watched(first: bool):
+            for block in blocks(_guarded(x), y, steps):
+                step = next(count)
+                if run:
+                    run.on_train_batch_begin(step)
+                if first:
+                    sample.add(block)
+                yield block
+                if run:
+                    run.on_train_batch_end(step)
+
+        try:
+            stages = self.solver.stages(self) if sums is None else [self._last_stage()]
+            for number, stage in enumerate(stages):
+                if number and isinstance(x, Iterator):
+                    raise ValueError(
+                        f"`x` must be data that can be read more than once, as {self.name} takes "
+                        f"several passes. Received: a {type(x).__name__}"
+                    )
+                with _checks.naming_bad_batches():
+                    found = stage.run(watched(number == 0))
+                if sums is not None:
+                    found.merge(sums)
+                stage.solve(found)
+        except BaseException:
+            self.set_weights(kept[0])
+            self.sums = kept[1]
+            raise
+        self.sums, self.fine_tuned = found, False
+        clean = seen = sample.rows
+        if self.corruption is not None:
+            seen, clean = self._corrupted(clean, None)
         # Keras's own loop, as so few batches are over before a block of them is compiled
         return super(Autoencoder, self).evaluate(
             seen, clean, batch_size=256, verbose=0, return_dict=True

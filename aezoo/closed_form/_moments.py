@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 
 import keras
 import numpy as np
@@ -42,8 +43,8 @@ class Moments:
 
     def add_rows(self, features, targets=None) -> None:
         """Adds samples given by their rows; the products follow when they are many."""
-        features = np.asarray(features)
-        targets = features[:, :0] if targets is None else np.asarray(targets)
+        features = _at_least_float32(features)
+        targets = features[:, :0] if targets is None else _at_least_float32(targets)
         if not self.few or self.samples + len(features) > self.features:
             self._leave_rows()
             self.add_block(*(np.asarray(part) for part in block_products(features, targets)))
@@ -131,6 +132,7 @@ class Moments:
         """Goes over from rows to products."""
         if not self.few:
             return
+        check_memory(self.features, self.targets)
         rows, self.rows, self.samples = self.rows, None, 0
         self._zero()
         if len(rows[0]):
@@ -141,6 +143,26 @@ class Moments:
         self.products = np.zeros((self.features, self.features))
         self.cross = np.zeros((self.features, self.targets))
         self.target_squares = 0.0
+
+
+def _at_least_float32(rows) -> np.ndarray:
+    rows = np.asarray(rows)
+    return rows if rows.dtype == np.float64 else rows.astype("float32", copy=False)
+
+
+def check_memory(features: int, targets: int) -> None:
+    """Refuses sums that this machine cannot hold, before they are begun."""
+    needed = 3 * 8 * features * (features + targets)  # the sums, a block's, and the solution
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return
+    if needed > memory:
+        raise ValueError(
+            f"The products of {features} features must fit into memory, "
+            f"{memory / 2**30:.0f} GiB; take smaller inputs, fewer features, or at most as many "
+            f"samples as features. Received: {needed / 2**30:.0f} GiB of products"
+        )
 
 
 def block_products(features, targets=None):

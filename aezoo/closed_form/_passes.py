@@ -37,7 +37,7 @@ class Stage:
         if self.sums is not None:
             sums = self.sums()
             for block in blocks:
-                sums.add(np.asarray(scale_pixels(block)))
+                sums.add(to_numpy(scale_pixels(block)))
             return sums
         sums = Moments(*(output.shape[1] for output in self.network.outputs))
         products = PixelModel(self.network.inputs, BlockProducts()(self.network.outputs))
@@ -75,14 +75,9 @@ def blocks(x, y, steps: int | None):
         ValueError: if targets come along that are not the inputs.
     """
     if is_array(x):
-        length = _block_rows(x)
-        parts = batches(x if y is None else (x, y), length)
-        if y is not None:
-            parts = zip(batches(x, length), batches(y, length), strict=True)
+        parts = _cut(x) if y is None else _cut(x, y)
     elif hasattr(x, "aezoo_rows") and steps is None:
-        columns = x.aezoo_rows.columns
-        length = _block_rows(columns[0])
-        parts = zip(*(batches(column, length) for column in columns), strict=True)
+        parts = _cut(*x.aezoo_rows.columns)
     else:
         parts = itertools.islice(batches(x), steps)
     waiting, count = [], 0
@@ -98,14 +93,24 @@ def blocks(x, y, steps: int | None):
         yield np.concatenate(waiting)
 
 
+def _cut(*columns):
+    length = _block_rows(columns[0])
+    return zip(*(batches(column, length) for column in columns), strict=True)
+
+
 def _block_rows(x) -> int:
     return int(np.clip(BLOCK_BYTES // (4 * max(1, np.prod(x.shape[1:]))), 1, BLOCK_ROWS))
 
 
 def _check_targets(inputs, part) -> None:
-    has_targets = isinstance(part, (tuple, list)) and len(part) > 1
-    if has_targets and not np.array_equal(inputs, to_numpy(part[1])):
+    extra = part[1:] if isinstance(part, (tuple, list)) else ()
+    if extra and not np.array_equal(inputs, to_numpy(extra[0])):
         raise ValueError(
             "Targets must be the inputs themselves, as a closed form learns from inputs alone. "
-            f"Received: other targets of shape {tuple(part[1].shape)}"
+            f"Received: other targets of shape {tuple(extra[0].shape)}"
+        )
+    if len(extra) > 1:
+        raise ValueError(
+            "Sample weights must be left out, as sums have no use for them. "
+            f"Received: weights of shape {tuple(extra[1].shape)}"
         )

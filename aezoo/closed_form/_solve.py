@@ -52,7 +52,7 @@ def ridge(moments: Moments, regularization: float | None = None):
 
 def linear_map(covariance, cross) -> np.ndarray:
     """The kernel of least norm that solves covariance @ kernel = cross."""
-    values, vectors = scipy.linalg.eigh(covariance)
+    values, vectors = np.linalg.eigh(covariance)
     kept = values > TOLERANCE * values[-1]
     vectors = vectors[:, kept]
     return vectors @ ((vectors.T @ cross) / values[kept, None])
@@ -87,10 +87,11 @@ def _eigenvectors(moments, size: int | None = None):
     """
     if moments.few:
         features, targets = _centred_rows(moments)
-        values, left = scipy.linalg.eigh(features @ features.T)
+        values, left = np.linalg.eigh(features @ features.T)
+    elif size is None:
+        values, left = np.linalg.eigh(moments.products)
     else:
-        first = 0 if size is None else moments.features - size
-        span = None if first == 0 else (first, moments.features - 1)
+        span = (moments.features - size, moments.features - 1)
         values, left = scipy.linalg.eigh(moments.products, subset_by_index=span)
     kept = values > max(TOLERANCE * values[-1], np.finfo("float64").tiny)
     kept[: len(values) - (size or len(values))] = False

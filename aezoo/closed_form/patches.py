@@ -205,6 +205,7 @@ class Patches(Solver):
     def filters(self, layer, patches):
         """Kernel and bias of `PatchFilters` from patches (patches, height, width, channels)."""
         from sklearn.cluster import KMeans
+        from threadpoolctl import threadpool_limits
 
         shape = patches.shape[1:]
         patches = patches.reshape(len(patches), -1).astype("float64")
@@ -220,7 +221,9 @@ class Patches(Solver):
             white = (patches - mean) @ whiten
             clusters = min(layer.filters, len(white))
             kmeans = KMeans(clusters, init="random", n_init=1, max_iter=30, random_state=self.seed)
-            directions = kmeans.fit(white.astype("float32")).cluster_centers_.T.astype("float64")
+            with threadpool_limits(1, "openmp"):  # threads would add up in any order
+                kmeans.fit(white.astype("float32"))
+            directions = kmeans.cluster_centers_.T.astype("float64")
             directions = np.pad(directions, [(0, 0), (0, layer.filters - clusters)])
             directions /= np.maximum(np.linalg.norm(directions, axis=0), 1e-12)
         kernel = whiten @ directions

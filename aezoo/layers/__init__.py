@@ -9,3 +9,9 @@ from aezoo.layers.corruption import (
 from aezoo.layers.corruption import (
     SaltAndPepperCorruption as SaltAndPepperCorruption,
 )
+from aezoo.layers.sampling import (
+    MaximumMeanDiscrepancy as MaximumMeanDiscrepancy,
+)
+from aezoo.layers.sampling import (
+    Sampling as Sampling,
+)

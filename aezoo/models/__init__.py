@@ -5,6 +5,14 @@ from aezoo.closed_form.marginalized import marginalized_ae as marginalized_ae
 from aezoo.closed_form.patches import patch_ae as patch_ae
 from aezoo.closed_form.pca import pca_ae as pca_ae
 from aezoo.closed_form.random_features import random_feature_ae as random_feature_ae
+from aezoo.models.adversarial import adversarial_ae as adversarial_ae
+from aezoo.models.contractive import contractive_ae as contractive_ae
 from aezoo.models.conv import conv_ae as conv_ae
 from aezoo.models.denoising import denoising_ae as denoising_ae
 from aezoo.models.dense import dense_ae as dense_ae
+from aezoo.models.masked import masked_ae as masked_ae
+from aezoo.models.sequence import sequence_ae as sequence_ae
+from aezoo.models.sparse import sparse_ae as sparse_ae
+from aezoo.models.vae import vae as vae
+from aezoo.models.vq_vae import vq_vae as vq_vae
+from aezoo.models.wae import wae as wae

@@ -24,8 +24,8 @@ from aezoo.models._head import output_dtype
 def conv_ae(
     input_shape: tuple[int, ...],
     latent_dim: int = 32,
-    filters: tuple[int, ...] = (32, 64),
-    activation: str | None = "gelu",
+    filters: tuple[int, ...] = (16, 64),
+    activation: str | None = "silu",
     latent_activation: str | None = None,
     output_activation: str | None = "sigmoid",
     spatial_code: bool = False,
@@ -61,7 +61,7 @@ def conv_ae(
         weights: None, or the path of a `.weights.h5` or `.keras` file.
         optimizer: Name of a Keras optimizer, or one, which is copied.
         loss: Keras loss of (clean input, reconstruction); None is "mse".
-        learning_rate: None is 0.002 for an optimizer given by name.
+        learning_rate: None is 0.004 for an optimizer given by name.
         jit_compile: True, False, or "auto".
         compile: False returns the model without optimizer and loss.
         seed: Integer that fixes the initial weights, or None.
@@ -90,7 +90,7 @@ def conv_ae(
         input_shape, latent_dim, filters, activation, output_activation, spatial_code, seeds
     )
     if learning_rate is None and isinstance(optimizer, str):
-        learning_rate = 0.002
+        learning_rate = 0.004
     return autoencoder(
         encoder,
         decoder,

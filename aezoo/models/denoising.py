@@ -22,9 +22,9 @@ def denoising_ae(
     corruption: str | keras.layers.Layer | None = "gaussian",
     level: float = 0.5,
     clip: bool = True,
-    filters: tuple[int, ...] = (32, 64),
+    filters: tuple[int, ...] = (16, 64),
     hidden_units: tuple[int, ...] = (512, 128),
-    activation: str | None = "gelu",
+    activation: str | None = "silu",
     latent_activation: str | None = None,
     output_activation: str | None = "sigmoid",
     *,
@@ -63,7 +63,7 @@ def denoising_ae(
         weights: None, or the path of a `.weights.h5` or `.keras` file.
         optimizer: Name of a Keras optimizer, or one, which is copied.
         loss: Keras loss of (clean input, reconstruction); None is "mse".
-        learning_rate: None is 0.002 (conv) or 0.001 (dense) for an optimizer given by
+        learning_rate: None is 0.004 (conv) or 0.001 (dense) for an optimizer given by
             name.
         jit_compile: True, False, or "auto".
         compile: False returns the model without optimizer and loss.
@@ -102,7 +102,7 @@ def denoising_ae(
         encoder = dense_encoder(*net, latent_activation, seeds)
         decoder = dense_decoder(*net, output_activation, seeds)
     if learning_rate is None and isinstance(optimizer, str):
-        learning_rate = 0.002 if architecture == "conv" else 0.001
+        learning_rate = 0.004 if architecture == "conv" else 0.001
     return autoencoder(
         encoder,
         decoder,

@@ -1,0 +1,165 @@
+"""The codebook of a vector-quantised autoencoder."""
+
+import keras
+from keras import ops
+
+from aezoo.layers._penalty import add_penalty
+
+DEAD = 0.1  # use of an entry, as a share of the mean use, below which it begins again
+
+
+@keras.saving.register_keras_serializable("aezoo")
+class VectorQuantizer(keras.layers.Layer):
+    """Replaces vectors by their nearest entries of a codebook; gradients pass straight.
+
+    Args:
+        codebook_size: Number of entries.
+        commitment_weight: Of the mean squared distance from the nearest entries, in the loss.
+        update: "ema": entries are moving averages of the vectors that chose them; "gradient":
+            they are trained by the same distance.
+        decay: Of the moving averages, a step.
+        seed: Integer that fixes the revival of entries out of use, or None.
+
+    Input and output are (batch, ..., dimension). An entry whose moving use falls below a tenth
+    of the mean begins again at a vector of the batch; in the first step all of them do.
+
+    Example:
+
+    >>> layer = VectorQuantizer(8, seed=0)
+    >>> x = np.random.default_rng(0).normal(size=(5, 3, 2)).astype("float32")
+    >>> _ = layer(x, training=True)
+    >>> layer(x).shape, layer.indices(x).shape
+    (TensorShape([5, 3, 2]), TensorShape([5, 3]))
+
+    Reference:
+        van den Oord, Vinyals, Kavukcuoglu, 2017, "Neural Discrete Representation Learning",
+        https://arxiv.org/abs/1711.00937; Razavi et al., 2019, appendix A; Dhariwal et al.,
+        2020, https://arxiv.org/abs/2005.00341 (revival)
+    """
+
+    def __init__(
+        self,
+        codebook_size,
+        commitment_weight=0.25,
+        update="ema",
+        decay=0.99,
+        *,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.codebook_size, self.commitment_weight = codebook_size, commitment_weight
+        self.update, self.decay, self.seed = update, decay, seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.use_metric = None
+
+    def build(self, input_shape):
+        shape = (self.codebook_size, input_shape[-1])
+        start = keras.initializers.RandomNormal(stddev=1.0, seed=self.seed)
+        self.codebook = self.add_weight(
+            name="codebook",
+            shape=shape,
+            initializer=start,
+            trainable=self.update == "gradient",
+            autocast=False,
+        )
+        options = {"initializer": "zeros", "trainable": False, "autocast": False}
+        self.use = self.add_weight(name="use", shape=shape[:1], **options)
+        if self.update == "ema":
+            self.sums = self.add_weight(name="sums", shape=shape, **options)
+        if keras.backend.backend() != "jax":  # where Keras drops the metrics of layers
+            self.use_metric = CodebookUse(self.codebook_size)
+
+    def call(self, inputs, training=None):
+        indices = self.indices(inputs)
+        quantized = self.lookup(indices)
+        distance = ops.mean(ops.square(inputs - ops.stop_gradient(quantized)))
+        add_penalty(self, self.commitment_weight * distance)
+        if self.update == "gradient":
+            add_penalty(self, ops.mean(ops.square(ops.stop_gradient(inputs) - quantized)))
+        if self.use_metric is not None:
+            self.use_metric.update_state(indices)
+        if not training:
+            return quantized
+        self._follow(ops.stop_gradient(inputs), indices)
+        return inputs + ops.stop_gradient(quantized - inputs)
+
+    def indices(self, vectors):
+        """The nearest entries of vectors (..., dimension), integers (...)."""
+        codebook = ops.cast(self.codebook, vectors.dtype)
+        products = ops.matmul(vectors, ops.transpose(codebook))
+        return ops.argmin(ops.sum(ops.square(codebook), -1) - 2 * products, -1)
+
+    def lookup(self, indices):
+        """The entries of these numbers."""
+        return ops.take(ops.cast(self.codebook, self.compute_dtype), indices, 0)
+
+    def _follow(self, vectors, indices):
+        """One step of the moving averages; they are relative to the mean use."""
+        dtype = self.use.dtype
+        vectors = ops.cast(ops.reshape(vectors, (-1, vectors.shape[-1])), dtype)
+        indices = ops.reshape(indices, (-1,))
+        count = ops.shape(vectors)[0]
+        scale = (1 - self.decay) * self.codebook_size / ops.cast(count, dtype)
+
+        def totals(parts):
+            return scale * ops.segment_sum(parts, indices, self.codebook_size)
+
+        use = self.decay * self.use + totals(ops.ones_like(vectors[:, 0]))
+        dead = use < DEAD
+        codebook = ops.convert_to_tensor(self.codebook)
+        if self.update == "ema":
+            sums = self.decay * self.sums + totals(vectors)
+            codebook = sums / ops.maximum(use, 1e-6)[:, None]
+        chance = keras.random.uniform((self.codebook_size,), seed=self.seed_generator, dtype=dtype)
+        rows = ops.cast(chance * ops.cast(count, dtype), "int32")
+        reborn = ops.take(vectors, ops.minimum(rows, count - 1), 0)
+        codebook = ops.where(dead[:, None], reborn, codebook)
+        self.codebook.assign(codebook)
+        self.use.assign(ops.where(dead, ops.ones_like(use), use))
+        if self.update == "ema":
+            self.sums.assign(ops.where(dead[:, None], reborn, sums))
+
+    def get_config(self):
+        config = {"codebook_size": self.codebook_size, "update": self.update, "seed": self.seed}
+        config |= {"commitment_weight": self.commitment_weight, "decay": self.decay}
+        return {**super().get_config(), **config}
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+@keras.saving.register_keras_serializable("aezoo")
+class CodebookUse(keras.metrics.Metric):
+    """`perplexity`, the exponential of the entropy of the entries' use, and `used_codes`.
+
+    Args:
+        codebook_size: Number of entries.
+
+    Example:
+
+    >>> metric = CodebookUse(4)
+    >>> metric.update_state(np.array([[0, 1], [1, 0]]))
+    >>> {name: round(float(value), 3) for name, value in metric.result().items()}
+    {'perplexity': 2.0, 'used_codes': 2.0}
+    """
+
+    def __init__(self, codebook_size: int, name="codebook_use", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.codebook_size = codebook_size
+        self.counts = self.add_weight(name="counts", shape=(codebook_size,), initializer="zeros")
+
+    def update_state(self, indices, sample_weight=None):
+        """Adds the numbers of entries, integers of any shape."""
+        indices = ops.reshape(indices, (-1,))
+        ones = ops.ones_like(indices, dtype=self.dtype)
+        self.counts.assign_add(ops.segment_sum(ones, indices, self.codebook_size))
+
+    def result(self):
+        share = self.counts / ops.maximum(ops.sum(self.counts), 1.0)
+        entropy = -ops.sum(share * ops.log(ops.maximum(share, 1e-12)))
+        used = ops.sum(ops.cast(self.counts > 0, self.dtype))
+        return {"perplexity": ops.exp(entropy), "used_codes": used}
+
+    def get_config(self):
+        return {**super().get_config(), "codebook_size": self.codebook_size}

@@ -1,0 +1,185 @@
+"""The code of a variational autoencoder: drawn in training, and kept near the prior."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from aezoo.layers._penalty import add_penalty
+from aezoo.metrics import ActiveUnits
+
+LARGEST_LOG_VARIANCE = 20.0
+
+
+@keras.saving.register_keras_serializable("aezoo")
+class Sampling(keras.layers.Layer):
+    """Codes from the mean and log-variance of a gaussian posterior, with the KL divergence.
+
+    In training, and where `drawing` is set, codes are drawn; otherwise they are the mean. The
+    divergence from the standard normal prior is added to the loss in nats per sample.
+
+    Args:
+        beta: Weight of the divergence; 1 is the evidence lower bound.
+        free_bits: Nats per unit of the code below which the divergence, averaged over the
+            batch, is not lowered further.
+        warmup_steps: Steps over which the weight rises from 0 to `beta`.
+        samples: Codes drawn for each sample; with more than 1 the divergence is left to the
+            loss, which finds it in `log_ratio`.
+        seed: Integer that fixes the draws, or None.
+
+    Input is (batch, 2 * latent_dim), the mean and then the log-variance; output is
+    (batch, latent_dim), or (batch * samples, latent_dim) where codes are drawn.
+
+    Example:
+
+    >>> layer = Sampling(seed=0)
+    >>> codes = layer(np.zeros((3, 8), "float32"))
+    >>> codes.shape, float(layer.losses[0])
+    (TensorShape([3, 4]), 0.0)
+
+    Reference:
+        Kingma, Welling, 2014, "Auto-Encoding Variational Bayes",
+        https://arxiv.org/abs/1312.6114; Kingma et al., 2016, "Improved Variational Inference
+        with Inverse Autoregressive Flow" (free bits), https://arxiv.org/abs/1606.04934
+    """
+
+    def __init__(self, beta=1.0, free_bits=0.0, warmup_steps=0, samples=1, *, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        self.beta, self.free_bits, self.warmup_steps = beta, free_bits, warmup_steps
+        self.samples, self.seed = samples, seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.evaluation_seeds = keras.random.SeedGenerator(0)
+        self.drawing = False
+        self.log_ratio = None
+        self.kl = self.active_units = self.reconstruction = None
+        if keras.backend.backend() != "jax":  # where Keras drops the metrics of layers
+            self.kl = keras.metrics.Mean(name="kl")
+            self.reconstruction = keras.metrics.Mean(name="reconstruction")  # told by the loss
+
+    def build(self, input_shape):
+        if self.kl is not None:
+            self.active_units = ActiveUnits(input_shape[-1] // 2)
+        if self.warmup_steps:
+            self.step = self.add_weight(name="step", initializer="zeros", trainable=False)
+
+    def call(self, parameters, training=None):
+        mean, log_variance = self.distribution(parameters)
+        divergence = 0.5 * (mean * mean + ops.exp(log_variance) - 1 - log_variance)
+        self._report(mean, divergence)
+        if self.samples == 1:
+            units = ops.maximum(ops.mean(divergence, 0), self.free_bits)
+            add_penalty(self, self._weight(training) * ops.sum(units))
+        self.log_ratio = None
+        if not training and not self.drawing:
+            return mean
+        if self.samples > 1:
+            mean, log_variance = (
+                ops.repeat(part, self.samples, 0) for part in (mean, log_variance)
+            )
+        seed = self.seed_generator if training else self.evaluation_seeds
+        noise = keras.random.normal(ops.shape(mean), dtype=mean.dtype, seed=seed)
+        code = mean + ops.exp(0.5 * log_variance) * noise
+        # log q(z | x) - log p(z), where the constants cancel
+        self.log_ratio = 0.5 * ops.sum(code * code - noise * noise - log_variance, -1)
+        return code
+
+    def begin_evaluation(self):
+        """The draws of an evaluation are the same every time."""
+        self.evaluation_seeds.state.assign(np.zeros(2, "uint32"))
+
+    @staticmethod
+    def distribution(parameters):
+        """Mean and log-variance; the latter is held where its exponential is finite."""
+        mean, log_variance = ops.split(parameters, 2, -1)
+        return mean, ops.clip(log_variance, -LARGEST_LOG_VARIANCE, LARGEST_LOG_VARIANCE)
+
+    def _weight(self, training):
+        if not self.warmup_steps:
+            return self.beta
+        if training:
+            self.step.assign_add(1.0)
+        return self.beta * ops.minimum(self.step / self.warmup_steps, 1.0)
+
+    def _report(self, mean, divergence):
+        if self.kl is not None:
+            self.kl.update_state(ops.sum(divergence, -1))
+            self.active_units.update_state(mean)
+
+    def get_config(self):
+        config = {"beta": self.beta, "free_bits": self.free_bits, "seed": self.seed}
+        config |= {"warmup_steps": self.warmup_steps, "samples": self.samples}
+        return {**super().get_config(), **config}
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], input_shape[-1] // 2)
+
+
+@keras.saving.register_keras_serializable("aezoo")
+class MaximumMeanDiscrepancy(keras.layers.Layer):
+    """Passes codes on and adds their discrepancy from the standard normal prior to the loss.
+
+    The unbiased estimate over a batch with the inverse multiquadratic kernel
+    C / (C + |a - b|^2), C = 2 * latent_dim, against as many draws of the prior.
+
+    Args:
+        weight: Of the discrepancy.
+        seed: Integer that fixes the draws, or None.
+
+    Example:
+
+    >>> layer = MaximumMeanDiscrepancy(10.0, seed=0)
+    >>> codes = layer(np.ones((64, 4), "float32"), training=True)
+    >>> float(layer.losses[0]) > 1
+    True
+
+    Reference:
+        Tolstikhin, Bousquet, Gelly, Schoelkopf, 2018, "Wasserstein Auto-Encoders",
+        https://arxiv.org/abs/1711.01558
+    """
+
+    def __init__(self, weight, *, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        self.weight, self.seed = weight, seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.mmd = None
+        if keras.backend.backend() != "jax":
+            self.mmd = keras.metrics.Mean(name="mmd")
+
+    def call(self, code, training=None):
+        seed = self.seed_generator if training else 0
+        prior = keras.random.normal(ops.shape(code), dtype=code.dtype, seed=seed)
+        discrepancy = self.discrepancy(code, prior)
+        add_penalty(self, self.weight * discrepancy)
+        if self.mmd is not None:
+            self.mmd.update_state(discrepancy)
+        return code
+
+    @staticmethod
+    def discrepancy(a, b):
+        """The squared maximum mean discrepancy of two samples (n, latent_dim)."""
+        width = 2.0 * a.shape[-1]
+
+        def kernel(a, b):
+            distances = ops.sum(a * a, -1)[:, None] + ops.sum(b * b, -1) - 2 * a @ ops.transpose(b)
+            return width / (width + ops.maximum(distances, 0))
+
+        count = ops.cast(ops.shape(a)[0], a.dtype)
+        pairs = ops.maximum(count * (count - 1), 1)  # without those of a point with itself
+        same = ops.sum(kernel(a, a)) + ops.sum(kernel(b, b)) - 2 * count
+        return same / pairs - 2 * ops.mean(kernel(a, b))
+
+    def get_config(self):
+        return {**super().get_config(), "weight": self.weight, "seed": self.seed}
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+@keras.saving.register_keras_serializable("aezoo")
+class LogVariance(keras.layers.Layer):
+    """Passes reconstructions on; its one weight is the "learnt" variance of the likelihood."""
+
+    def build(self, input_shape):
+        self.log_variance = self.add_weight(name="log_variance", initializer="zeros")
+
+    def call(self, reconstruction):
+        return reconstruction

@@ -1,0 +1,187 @@
+"""Adversarial autoencoders: a discriminator holds the codes to the prior."""
+
+from __future__ import annotations
+
+import keras
+from keras import layers, ops
+
+from aezoo._arguments import (
+    check_input_shape,
+    check_number,
+    check_positive_integer,
+    check_positive_integers,
+)
+from aezoo._build import autoencoder
+from aezoo._generative import GenerativeAutoencoder
+from aezoo._registry import register
+from aezoo._seeds import Seeds
+from aezoo.layers._penalty import add_penalty
+from aezoo.models._networks import make_decoder, make_encoder
+
+
+@register
+def adversarial_ae(
+    input_shape: tuple[int, ...],
+    latent_dim: int = 8,
+    architecture: str = "dense",
+    hidden_units: tuple[int, ...] = (512, 256),
+    filters: tuple[int, ...] = (32, 64),
+    activation: str | None = "silu",
+    discriminator_units: tuple[int, ...] = (128, 128),
+    adversarial_weight: float = 0.01,
+    output_activation: str | None = "sigmoid",
+    *,
+    weights: str | None = None,
+    optimizer: str | keras.optimizers.Optimizer = "adam",
+    loss: str | None = None,
+    learning_rate: float | None = None,
+    jit_compile: bool | str = "auto",
+    compile: bool = True,
+    seed: int | None = None,
+    name: str = "adversarial_ae",
+) -> GenerativeAutoencoder:
+    """An autoencoder whose codes cannot be told from draws of a standard normal prior.
+
+    Minimises the mean squared error of the reconstruction plus `adversarial_weight` times the
+    cross-entropy of taking codes for draws of the prior; beside it a discriminator
+    minimises the cross-entropy of telling them apart. The gradient is reversed between the
+    two, so that one optimizer makes one step of both. History has `discriminator_accuracy`,
+    0.5 where the codes follow the prior; on JAX it is left out, as Keras does not keep the
+    metrics of layers there.
+
+    Args:
+        input_shape: Shape of one sample, any rank for "dense".
+        latent_dim: Size of the code.
+        architecture: "dense", or "conv" for images and series.
+        hidden_units: For "dense": units of the encoder's hidden layers; the decoder mirrors
+            them.
+        filters: For "conv": channels of the stages, each of which halves the size.
+        activation: Keras activation of the hidden layers.
+        discriminator_units: Units of the discriminator's hidden layers.
+        adversarial_weight: Weight of the encoder's loss against the discriminator.
+        output_activation: Keras activation of the reconstruction: "sigmoid" for data in
+            [0, 1], None for standardised columns.
+        weights: None, or the path of a `.weights.h5` or `.keras` file.
+        optimizer: Name of a Keras optimizer, or one, which is copied.
+        loss: Keras loss of (clean input, reconstruction); None is "mse".
+        learning_rate: None is 0.001, or the given optimizer's own.
+        jit_compile: True, False, or "auto".
+        compile: False returns the model without optimizer and loss.
+        seed: Integer that fixes initial weights and draws, or None.
+        name: Name of the model.
+
+    Returns:
+        A compiled `GenerativeAutoencoder`, codes (batch, latent_dim).
+
+    Raises:
+        ValueError: if an argument is not of the kind above.
+
+    Example:
+
+    >>> model = aezoo.adversarial_ae((8, 8, 1), latent_dim=4, seed=0)
+    >>> sorted(model.fit(aezoo.data.load("digits"), verbose=0).history)
+    ['discriminator_accuracy', 'loss', 'mse']
+
+    Reference:
+        Makhzani, Shlens, Jaitly, Goodfellow, Frey, 2016, "Adversarial Autoencoders",
+        https://arxiv.org/abs/1511.05644; Ganin et al., 2016, "Domain-Adversarial Training of
+        Neural Networks" (gradient reversal), https://arxiv.org/abs/1505.07818
+    """
+    shape = check_input_shape(input_shape)
+    latent_dim = check_positive_integer("latent_dim", latent_dim)
+    units = check_positive_integers("discriminator_units", discriminator_units, allow_empty=True)
+    check_number("adversarial_weight", adversarial_weight, 0)
+    seeds = Seeds(seed)
+    net = make_encoder(architecture, shape, latent_dim, hidden_units, filters, activation, seeds)
+    starts = [seeds() for _ in range(len(units) + 1)]
+    prior = AdversarialPrior(units, adversarial_weight, starts, seeds(), name="prior")
+    decoder = make_decoder(
+        architecture,
+        shape,
+        latent_dim,
+        hidden_units,
+        filters,
+        activation,
+        output_activation,
+        seeds,
+    )
+    return autoencoder(
+        keras.Model(net.input, prior(net.output), name="encoder"),
+        decoder,
+        model_class=GenerativeAutoencoder,
+        optimizer=optimizer,
+        loss=loss or "mse",
+        learning_rate=learning_rate,
+        weights=weights,
+        jit_compile=jit_compile,
+        compile=compile,
+        name=name,
+    )
+
+
+@keras.saving.register_keras_serializable("aezoo")
+class AdversarialPrior(layers.Layer):
+    """Passes codes on and adds the losses of a discriminator and of the encoder against it.
+
+    The gradient of the one loss is reversed between the two, so that one backward pass
+    serves both.
+    """
+
+    def __init__(self, units, weight, starts=None, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        self.units, self.weight = tuple(units), weight
+        self.starts, self.seed = starts, seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        sizes = [*((size, "silu") for size in self.units), (1, None)]
+        self.discriminator = [
+            layers.Dense(
+                size,
+                activation,
+                kernel_initializer=keras.initializers.GlorotUniform(start),
+                name=f"dense_{i}",
+            )
+            for i, ((size, activation), start) in enumerate(
+                zip(sizes, starts or [None] * len(sizes), strict=True)
+            )
+        ]
+        self.accuracy = None
+        if keras.backend.backend() != "jax":
+            self.accuracy = keras.metrics.Mean(name="discriminator_accuracy")
+
+    def build(self, input_shape):
+        for layer in self.discriminator:
+            layer.build(input_shape)
+            input_shape = layer.compute_output_shape(input_shape)
+
+    def call(self, code, training=None):
+        seed = self.seed_generator if training else 0
+        draws = keras.random.normal(ops.shape(code), dtype=code.dtype, seed=seed)
+        logits = self.score(ops.concatenate([draws, self.reverse(code)]))
+        sides = ops.concatenate([-ops.ones_like(draws[:, :1]), ops.ones_like(code[:, :1])])
+        add_penalty(self, 2 * ops.mean(ops.softplus(sides * logits)))
+        if self.accuracy is not None:
+            self.accuracy.update_state(ops.cast(sides * logits < 0, "float32"))
+        return code
+
+    def reverse(self, code):
+        """The code itself, whose gradient is reversed on its way back.
+
+        It is scaled as well: from that of softplus(score), which vanishes where the
+        discriminator is sure, to `weight` times that of softplus(-score), which does not.
+        """
+        score = ops.clip(self.score(ops.stop_gradient(code)), -20, 20)
+        scale = ops.stop_gradient(self.weight * ops.exp(-score))
+        return ops.stop_gradient((1 + scale) * code) - scale * code
+
+    def score(self, code):
+        """The discriminator's logit that codes (batch, latent_dim) are draws of the prior."""
+        for layer in self.discriminator:
+            code = layer(code)
+        return code
+
+    def get_config(self):
+        config = {"units": self.units, "weight": self.weight}
+        return {**super().get_config(), **config, "starts": self.starts, "seed": self.seed}
+
+    def compute_output_shape(self, input_shape):
+        return input_shape

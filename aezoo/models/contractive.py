@@ -1,0 +1,181 @@
+"""Contractive autoencoders: codes that change little where the input changes little."""
+
+from __future__ import annotations
+
+import keras
+from keras import layers, ops
+
+from aezoo._arguments import (
+    check_choice,
+    check_input_shape,
+    check_number,
+    check_positive_integer,
+    check_positive_integers,
+)
+from aezoo._autoencoder import Autoencoder
+from aezoo._build import autoencoder
+from aezoo._registry import register
+from aezoo._seeds import Seeds
+from aezoo.layers._penalty import add_penalty
+from aezoo.models.dense import dense_decoder
+
+SLOPES = {  # of each activation, told from its output
+    "sigmoid": lambda h: h * (1 - h),
+    "tanh": lambda h: 1 - h * h,
+    "relu": lambda h: ops.cast(h > 0, h.dtype),
+    "linear": ops.ones_like,
+}
+
+
+@register
+def contractive_ae(
+    input_shape: tuple[int, ...],
+    latent_dim: int = 128,
+    penalty_weight: float = 0.1,
+    hidden_units: tuple[int, ...] = (),
+    activation: str = "sigmoid",
+    output_activation: str | None = "sigmoid",
+    *,
+    weights: str | None = None,
+    optimizer: str | keras.optimizers.Optimizer = "adam",
+    loss: str | None = None,
+    learning_rate: float | None = None,
+    jit_compile: bool | str = "auto",
+    compile: bool = True,
+    seed: int | None = None,
+    name: str = "contractive_ae",
+) -> Autoencoder:
+    """A fully connected autoencoder whose code resists small changes of the input.
+
+    Minimises the mean squared error of the reconstruction plus `penalty_weight` times the
+    squared Frobenius norm of the encoder's Jacobian, divided by the number of elements of
+    the input, as the error is. With one layer the norm has a closed form; with
+    `hidden_units` it is estimated without bias by one random direction a sample (Hutchinson),
+    fixed in evaluation. History has `contraction`, the mean squared norm; on JAX it is left
+    out, as Keras does not keep the metrics of layers there.
+
+    Args:
+        input_shape: Shape of one sample, any rank; inner nets see it flattened.
+        latent_dim: Size of the code.
+        penalty_weight: Of the squared norm of the Jacobian.
+        hidden_units: Units of the encoder's hidden layers; the decoder mirrors them.
+        activation: "sigmoid", "tanh", "relu" or "linear", of the hidden layers and the code.
+        output_activation: Keras activation of the reconstruction: "sigmoid" for pixels
+            and other data in [0, 1], None for standardised columns.
+        weights: None, or the path of a `.weights.h5` or `.keras` file.
+        optimizer: Name of a Keras optimizer, or one, which is copied.
+        loss: Keras loss of (clean input, reconstruction); None is "mse".
+        learning_rate: None is 0.01 for an optimizer given by name.
+        jit_compile: True, False, or "auto".
+        compile: False returns the model without optimizer and loss.
+        seed: Integer that fixes initial weights and directions, or None.
+        name: Name of the model.
+
+    Returns:
+        A compiled `Autoencoder`, codes (batch, latent_dim).
+
+    Raises:
+        ValueError: if an argument is not of the kind above.
+
+    Example:
+
+    >>> model = aezoo.contractive_ae((8, 8, 1), latent_dim=16, seed=0)
+    >>> history = model.fit(aezoo.data.load("digits"), epochs=2, verbose=0).history
+    >>> history["loss"][1] > history["mse"][1]  # by the penalty
+    True
+
+    Reference:
+        Rifai, Vincent, Muller, Glorot, Bengio, 2011, "Contractive Auto-Encoders: Explicit
+        Invariance During Feature Extraction", https://icml.cc/2011/papers/455_icmlpaper.pdf
+    """
+    shape = check_input_shape(input_shape)
+    latent_dim = check_positive_integer("latent_dim", latent_dim)
+    hidden_units = check_positive_integers("hidden_units", hidden_units, allow_empty=True)
+    check_number("penalty_weight", penalty_weight, 0)
+    check_choice("activation", activation, tuple(SLOPES))
+    seeds = Seeds(seed)
+    x = inputs = keras.Input(shape, name="input")
+    if len(shape) > 1:
+        x = layers.Flatten(name="flatten")(x)
+    units = (*hidden_units, latent_dim)
+    starts = [seeds() for _ in units]
+    code = ContractiveLayers(
+        units, activation, penalty_weight, starts, seeds(), name="contractive_layers"
+    )(x)
+    encoder = keras.Model(inputs, code, name="encoder")
+    decoder = dense_decoder(shape, latent_dim, hidden_units, activation, output_activation, seeds)
+    if learning_rate is None and isinstance(optimizer, str):
+        learning_rate = 0.01
+    return autoencoder(
+        encoder,
+        decoder,
+        optimizer=optimizer,
+        loss=loss or "mse",
+        learning_rate=learning_rate,
+        weights=weights,
+        jit_compile=jit_compile,
+        compile=compile,
+        name=name,
+    )
+
+
+@keras.saving.register_keras_serializable("aezoo")
+class ContractiveLayers(layers.Layer):
+    """Dense layers that add the squared norm of their Jacobian to the loss.
+
+    The derivative along a direction goes through the layers beside the values; with one layer
+    the norm is sum_j slope_j^2 sum_i kernel_ij^2.
+    """
+
+    def __init__(self, units, activation, penalty_weight, starts=None, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        self.units, self.activation = tuple(units), activation
+        self.penalty_weight, self.starts, self.seed = penalty_weight, starts, seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.dense = [
+            layers.Dense(
+                size,
+                activation,
+                kernel_initializer=keras.initializers.GlorotUniform(start),
+                name=f"dense_{i}",
+            )
+            for i, (size, start) in enumerate(
+                zip(self.units, starts or [None] * len(self.units), strict=True)
+            )
+        ]
+        self.contraction = None
+        if keras.backend.backend() != "jax":
+            self.contraction = keras.metrics.Mean(name="contraction")
+
+    def build(self, input_shape):
+        for layer in self.dense:
+            layer.build(input_shape)
+            input_shape = layer.compute_output_shape(input_shape)
+
+    def call(self, x, training=None):
+        size, slope = x.shape[-1], SLOPES[self.activation]
+        if len(self.dense) == 1:
+            (layer,) = self.dense
+            code = layer(x)
+            norms = ops.sum(ops.square(layer.kernel), 0)
+            squares = ops.sum(ops.square(slope(code)) * norms, -1)
+        else:
+            seed = self.seed_generator if training else 0
+            direction = keras.random.normal(ops.shape(x), dtype=x.dtype, seed=seed)
+            code = x
+            for layer in self.dense:
+                code = layer(code)
+                direction = ops.matmul(direction, layer.kernel) * slope(code)
+            squares = ops.sum(ops.square(direction), -1)
+        add_penalty(self, self.penalty_weight * ops.mean(squares) / size)
+        if self.contraction is not None:
+            self.contraction.update_state(squares)
+        return code
+
+    def get_config(self):
+        config = {"units": self.units, "activation": self.activation, "seed": self.seed}
+        config |= {"penalty_weight": self.penalty_weight, "starts": self.starts}
+        return {**super().get_config(), **config}
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.units[-1])

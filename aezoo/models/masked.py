@@ -1,0 +1,284 @@
+"""Masked autoencoders: a vision transformer fills in patches that it has not seen."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from aezoo._arguments import (
+    check_activation,
+    check_input_shape,
+    check_number,
+    check_positive_integer,
+)
+from aezoo._build import autoencoder, check_loss
+from aezoo._checks import to_numpy
+from aezoo._drawing import DrawingAutoencoder
+from aezoo._pixels import scale_pixels
+from aezoo._registry import register
+from aezoo._seeds import Seeds
+from aezoo.layers.patches import (
+    AddPositions,
+    CutPatches,
+    JoinPatches,
+    MaskPatches,
+    RestorePatches,
+    cut_patches,
+    join_patches,
+    padded_grid,
+)
+from aezoo.models._head import output_dtype
+from aezoo.models._transformer import dense, transformer_block
+
+SMALLEST_VARIANCE = 0.01  # of a patch, where errors are measured in its own contrast
+
+
+@register
+def masked_ae(
+    input_shape: tuple[int, ...],
+    embedding_dim: int = 128,
+    patch_size: int = 4,
+    mask_ratio: float = 0.75,
+    depth: int = 4,
+    heads: int = 4,
+    decoder_dim: int = 64,
+    decoder_depth: int = 2,
+    visible_weight: float = 0.1,
+    normalize_patches: bool = False,
+    output_activation: str | None = "sigmoid",
+    *,
+    weights: str | None = None,
+    optimizer: str | keras.optimizers.Optimizer = "adam",
+    loss: str | None = None,
+    learning_rate: float | None = None,
+    jit_compile: bool | str = "auto",
+    compile: bool = True,
+    seed: int | None = None,
+    name: str = "masked_ae",
+) -> MaskedAutoencoder:
+    """A small vision transformer that sees a quarter of the patches and draws the others.
+
+    Minimises the mean squared error on the masked patches, plus `visible_weight` times that
+    on the visible ones, which the paper leaves out (0) and whole images need to be
+    reconstructed. In training the encoder takes the visible patches alone; otherwise it
+    takes all. Made for features: `features` pools the code to one vector.
+
+    Args:
+        input_shape: (height, width, channels), any sizes; padded to whole patches inside.
+        embedding_dim: Size of a token of the encoder and of the code.
+        patch_size: Height and width of a patch.
+        mask_ratio: Share of the patches that the encoder does not see in training.
+        depth: Transformer blocks of the encoder.
+        heads: Heads of attention.
+        decoder_dim: Size of a token of the decoder.
+        decoder_depth: Transformer blocks of the decoder.
+        visible_weight: Weight of the error on visible patches.
+        normalize_patches: Whether the error of a patch is measured in its own contrast,
+            which costs the reconstruction and may serve the features.
+        output_activation: Keras activation of the reconstruction: "sigmoid" for pixels
+            and other data in [0, 1], None for any other.
+        weights: None, or the path of a `.weights.h5` or `.keras` file.
+        optimizer: Name of a Keras optimizer, or one, which is copied.
+        loss: Keras loss of (clean input, reconstruction); None is "mse".
+        learning_rate: None is 0.003 for an optimizer given by name.
+        jit_compile: True, False, or "auto".
+        compile: False returns the model without optimizer and loss.
+        seed: Integer that fixes initial weights and masks, or None.
+        name: Name of the model.
+
+    Returns:
+        A compiled `MaskedAutoencoder`, codes (batch, patches, embedding_dim). Its weights do
+        not depend on the image's size.
+
+    Raises:
+        ValueError: if an argument is not of the kind above.
+
+    Example:
+
+    >>> model = aezoo.masked_ae((8, 8, 1), embedding_dim=16, patch_size=2, depth=1, seed=0)
+    >>> x = aezoo.data.arrays("digits")[:100]
+    >>> history = model.fit(x, verbose=0)
+    >>> model.encode(x).shape, model.features(x).shape
+    ((100, 16, 16), (100, 16))
+
+    Reference:
+        He, Chen, Xie, Li, Dollar, Girshick, 2022, "Masked Autoencoders Are Scalable Vision
+        Learners", https://arxiv.org/abs/2111.06377
+    """
+    shape = check_input_shape(input_shape, ranks=(3,))
+    numbers = {"embedding_dim": embedding_dim, "patch_size": patch_size, "depth": depth}
+    numbers |= {"heads": heads, "decoder_dim": decoder_dim, "decoder_depth": decoder_depth}
+    for key, value in numbers.items():
+        check_positive_integer(key, value)
+    check_number("mask_ratio", mask_ratio, 0, 0.99)
+    check_number("visible_weight", visible_weight, 0)
+    check_activation("output_activation", output_activation)
+    check_loss(loss or "mse")
+    patch_size = min(patch_size, *shape[:2])
+    grid, seeds = padded_grid(shape[:2], patch_size), Seeds(seed)
+    inputs = keras.Input(shape, name="input")
+    x = CutPatches(patch_size, name="cut")(inputs)
+    x = dense(embedding_dim, seeds, "embedding")(x)
+    x = AddPositions(grid, name="positions")(x)
+    x, order = MaskPatches(mask_ratio, seed=seeds(), name="mask")(x)
+    for i in range(depth):
+        x = transformer_block(x, embedding_dim, heads, seeds, f"block_{i}")
+    x = layers.LayerNormalization(name="normalisation")(x)
+    x = RestorePatches(seed=seeds(), name="code")([x, order])
+    encoder = keras.Model(inputs, x, name="encoder")
+    x = inputs = keras.Input(x.shape[1:], name="code")
+    x = dense(decoder_dim, seeds, "embedding")(x)
+    x = AddPositions(grid, name="positions")(x)
+    for i in range(decoder_depth):
+        x = transformer_block(x, decoder_dim, heads, seeds, f"block_{i}")
+    x = layers.LayerNormalization(name="normalisation")(x)
+    x = dense(patch_size**2 * shape[2], seeds, "output")(x)
+    x = JoinPatches(shape[:2], patch_size, name="join")(x)
+    x = layers.Activation(output_activation, dtype=output_dtype(), name="reconstruction")(x)
+    if learning_rate is None and isinstance(optimizer, str):
+        learning_rate = 0.003
+    return autoencoder(
+        encoder,
+        keras.Model(inputs, x, name="decoder"),
+        model_class=MaskedAutoencoder,
+        optimizer=optimizer,
+        loss=MaskedLoss(loss or "mse", visible_weight, normalize_patches),
+        learning_rate=learning_rate,
+        weights=weights,
+        jit_compile=jit_compile,
+        compile=compile,
+        name=name,
+    )
+
+
+@keras.saving.register_keras_serializable("aezoo")
+class MaskedAutoencoder(DrawingAutoencoder):
+    """An autoencoder that is trained on masked patches, made by `masked_ae`.
+
+    `mse` in history is that of the masked patches.
+
+    Example:
+
+    >>> model = aezoo.masked_ae((8, 8, 1), embedding_dim=16, patch_size=2, depth=1, seed=0)
+    >>> seen, filled = model.fill_in(aezoo.data.arrays("digits")[:5], seed=0)
+    >>> seen.shape, filled.shape
+    ((5, 8, 8, 1), (5, 8, 8, 1))
+    """
+
+    @property
+    def mask_layer(self) -> MaskPatches:
+        """The layer that masks patches."""
+        return self.encoder.get_layer("mask")
+
+    drawing_layer = mask_layer
+    weighs_errors = True
+
+    @property
+    def patch_size(self) -> int:
+        return self.encoder.get_layer("cut").patch_size
+
+    def features(self, x, batch_size: int = 256):
+        """One vector for each sample: the mean of its tokens.
+
+        Args:
+            x: Array (samples, height, width, channels), or a dataset of batches of it.
+            batch_size: How many samples of an array go through at once.
+
+        Returns:
+            Array (samples, embedding_dim).
+
+        Raises:
+            ValueError: if shape or dtype do not fit the model.
+        """
+        return self.encode(x, batch_size).mean(1)
+
+    def fill_in(self, x, seed: int | None = None):
+        """What the encoder sees of `x` in training, and what the model makes of it.
+
+        Args:
+            x: Array (samples, height, width, channels), not too large.
+            seed: Integer that fixes the masks, or None.
+
+        Returns:
+            Two arrays of the shape of `x`: with masked patches at 0.5, and with the masked
+            patches filled in.
+
+        Raises:
+            ValueError: if shape or dtype do not fit the model.
+        """
+        x = ops.convert_to_tensor(to_numpy(scale_pixels(self._checked(self, x))))
+        layer = self.mask_layer
+        layer.begin_evaluation(np.random.default_rng(seed).integers(2**31))
+        layer.drawing = True
+        try:
+            filled = self(x, training=False)
+            mask = self.pixel_mask(x.shape[1:])
+        finally:
+            layer.drawing = False
+        seen = x * (1 - mask)
+        return to_numpy(seen + 0.5 * mask), to_numpy(seen + filled * mask)
+
+    def pixel_mask(self, shape):
+        """1 where the last call masked, (batch, height, width, 1); None where it did not."""
+        mask = self.mask_layer.mask
+        if mask is None:
+            return None
+        pixels = ops.repeat(mask[..., None], self.patch_size**2, -1)
+        return join_patches(pixels, shape[:2], self.patch_size)
+
+    def compile(self, *args, **options):
+        super().compile(*args, **options)
+        if isinstance(self.loss, MaskedLoss):
+            self.loss.patch_size, self.loss.pixel_mask = self.patch_size, self.pixel_mask
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        mask = None if keras.backend.backend() == "jax" else self.pixel_mask(y_pred.shape[1:])
+        if mask is not None and sample_weight is None:
+            sample_weight = mask[..., 0]
+        return super().compute_metrics(x, y, y_pred, sample_weight)
+
+
+@keras.saving.register_keras_serializable("aezoo")
+class MaskedLoss(keras.losses.Loss):
+    """A loss of pixels, averaged over the masked ones; the model that is compiled tells which.
+
+    Args:
+        loss: Name of a Keras loss, or one.
+        visible_weight: Weight of the average over visible pixels.
+        normalize_patches: Whether errors are divided by the variance of their patch.
+    """
+
+    patch_size = None
+    pixel_mask = None
+
+    def __init__(
+        self, loss, visible_weight=0.0, normalize_patches=False, name="masked_loss", **kwargs
+    ):
+        super().__init__(name=name, **kwargs)
+        self.loss = keras.losses.get(loss)
+        self.visible_weight, self.normalize_patches = visible_weight, normalize_patches
+
+    def call(self, y_true, y_pred):
+        values = getattr(self.loss, "call", self.loss)(y_true, y_pred)
+        if self.normalize_patches:
+            values = values / self.variance(y_true)
+        mask = self.pixel_mask(y_true.shape[1:]) if self.pixel_mask else None
+        if mask is None:
+            return values
+        mask = ops.cast(mask[..., 0], values.dtype)
+        share = ops.mean(mask)
+        weights = mask / ops.maximum(share, 1e-6)
+        weights += self.visible_weight * (1 - mask) / ops.maximum(1 - share, 1e-6)
+        return values * weights
+
+    def variance(self, images):
+        """The variance of the patch of each pixel, (batch, height, width)."""
+        patches = cut_patches(images, self.patch_size)
+        variance = ops.var(patches, -1, keepdims=True) + SMALLEST_VARIANCE
+        pixels = ops.repeat(variance, self.patch_size**2, -1)
+        return join_patches(pixels, images.shape[1:3], self.patch_size)[..., 0]
+
+    def get_config(self):
+        config = {"visible_weight": self.visible_weight, "loss": keras.losses.serialize(self.loss)}
+        return {**super().get_config(), **config, "normalize_patches": self.normalize_patches}

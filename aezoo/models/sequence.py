@@ -1,0 +1,250 @@
+"""Autoencoders of series: recurrent, convolutional or with attention; lengths may differ."""
+
+from __future__ import annotations
+
+import math
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from aezoo._arguments import (
+    check_activation,
+    check_choice,
+    check_input_shape,
+    check_number,
+    check_positive_integer,
+)
+from aezoo._autoencoder import Autoencoder
+from aezoo._build import autoencoder
+from aezoo._registry import register
+from aezoo._seeds import Seeds
+from aezoo.layers.patches import AddPositions
+from aezoo.models._head import output_dtype
+from aezoo.models._transformer import dense, transformer_block
+from aezoo.models.conv import conv_decoder, conv_encoder
+
+HEADS, DEPTH = 4, 2
+
+
+@register
+def sequence_ae(
+    input_shape: tuple[int, ...],
+    latent_dim: int = 32,
+    architecture: str = "recurrent",
+    units: int = 64,
+    mask_value: float | None = None,
+    output_activation: str | None = None,
+    *,
+    weights: str | None = None,
+    optimizer: str | keras.optimizers.Optimizer = "adam",
+    loss: str | None = None,
+    learning_rate: float | None = None,
+    jit_compile: bool | str = "auto",
+    compile: bool = True,
+    seed: int | None = None,
+    name: str = "sequence_ae",
+) -> SequenceAutoencoder:
+    """An autoencoder of series with one code for the whole of each.
+
+    Minimises the mean squared error of the reconstruction over the steps that are there.
+    Series of different lengths come padded at the end, all features of a step at
+    `mask_value`; `keras.utils.pad_sequences(series, dtype="float32", padding="post",
+    value=mask_value)` makes them so. Neither encoder nor errors look at padded steps.
+
+    Args:
+        input_shape: (steps, features); further axes are features too.
+        latent_dim: Size of the code.
+        architecture: "recurrent" (GRU), "conv", or "attention" (two transformer blocks).
+        units: Width of the hidden layers; of a stage of "conv", half of it in the first.
+        mask_value: What padded steps hold, or None where there are none.
+        output_activation: Keras activation of the reconstruction; None for standardised
+            series, "sigmoid" for data in [0, 1].
+        weights: None, or the path of a `.weights.h5` or `.keras` file.
+        optimizer: Name of a Keras optimizer, or one, which is copied.
+        loss: Keras loss of (clean input, reconstruction); None is "mse".
+        learning_rate: None is 0.004, or 0.001 with attention, for an optimizer given by name.
+        jit_compile: True, False, or "auto".
+        compile: False returns the model without optimizer and loss.
+        seed: Integer that fixes the initial weights, or None.
+        name: Name of the model.
+
+    Returns:
+        A compiled `SequenceAutoencoder`, codes (batch, latent_dim).
+
+    Raises:
+        ValueError: if an argument is not of the kind above.
+
+    Example:
+
+    >>> series = [np.sin(np.arange(n) / 3) for n in (20, 30, 25)]
+    >>> x = keras.utils.pad_sequences(series, dtype="float32", padding="post", value=-9)[..., None]
+    >>> model = aezoo.sequence_ae((30, 1), latent_dim=4, mask_value=-9, seed=0)
+    >>> history = model.fit(x, verbose=0)
+    >>> model.encode(x).shape
+    (3, 4)
+
+    Reference:
+        Srivastava, Mansimov, Salakhutdinov, 2015, "Unsupervised Learning of Video
+        Representations using LSTMs", https://arxiv.org/abs/1502.04681
+    """
+    shape = check_input_shape(input_shape, ranks=(2, 3, 4))
+    latent_dim = check_positive_integer("latent_dim", latent_dim)
+    check_choice("architecture", architecture, ("recurrent", "conv", "attention"))
+    check_positive_integer("units", units)
+    check_activation("output_activation", output_activation)
+    if mask_value is not None:
+        check_number("mask_value", mask_value, -math.inf)
+    seeds = Seeds(seed)
+    series = (shape[0], math.prod(shape[1:]))
+    x = inputs = keras.Input(shape, name="input")
+    if len(shape) > 2:
+        x = layers.Reshape(series, name="series")(x)
+    mask = None
+    if mask_value is not None:
+        x, mask = Padding(mask_value, name="padding")(x)
+    encode, decode = {
+        "recurrent": (_recurrent_encoder, _recurrent_decoder),
+        "conv": (_conv_encoder, _conv_decoder),
+        "attention": (_attention_encoder, _attention_decoder),
+    }[architecture]
+    x = encode(x, mask, latent_dim, units, seeds)
+    encoder = keras.Model(inputs, x, name="encoder")
+    x = inputs = keras.Input((latent_dim,), name="code")
+    x = decode(x, series, units, seeds)
+    if len(shape) > 2:
+        x = layers.Reshape(shape, name="shape")(x)
+    x = layers.Activation(output_activation, dtype=output_dtype(), name="reconstruction")(x)
+    if learning_rate is None and isinstance(optimizer, str):
+        learning_rate = 0.001 if architecture == "attention" else 0.004
+    return autoencoder(
+        encoder,
+        keras.Model(inputs, x, name="decoder"),
+        model_class=SequenceAutoencoder,
+        optimizer=optimizer,
+        loss=loss or "mse",
+        learning_rate=learning_rate,
+        weights=weights,
+        jit_compile=jit_compile,
+        compile=compile,
+        name=name,
+    )
+
+
+def _gru(units, seeds, name, **options):
+    return layers.GRU(
+        units,
+        kernel_initializer=keras.initializers.GlorotUniform(seed=seeds()),
+        recurrent_initializer=keras.initializers.Orthogonal(seed=seeds()),
+        seed=seeds(),
+        name=name,
+        **options,
+    )
+
+
+def _recurrent_encoder(x, mask, latent_dim, units, seeds):
+    x = _gru(units, seeds, "recurrent")(x, mask=mask)
+    return dense(latent_dim, seeds, "code")(x)
+
+
+def _recurrent_decoder(x, series, units, seeds):
+    x = layers.RepeatVector(series[0], name="steps")(x)
+    x = _gru(units, seeds, "recurrent", return_sequences=True)(x)
+    return dense(series[1], seeds, "output")(x)
+
+
+def _conv_encoder(x, mask, latent_dim, units, seeds):
+    filters = (max(1, units // 2), units)
+    net = conv_encoder(x.shape[1:], latent_dim, filters, "silu", None, False, seeds)
+    return keras.Model(net.input, net.output, name="network")(x)
+
+
+def _conv_decoder(x, series, units, seeds):
+    filters = (max(1, units // 2), units)
+    net = conv_decoder(series, x.shape[-1], filters, "silu", None, False, seeds)
+    return keras.Model(net.input, net.output, name="network")(x)
+
+
+def _attention_encoder(x, mask, latent_dim, units, seeds):
+    steps = x.shape[1]
+    x = dense(units, seeds, "embedding")(x)
+    x = AddPositions((steps, 1), name="positions")(x)
+    for i in range(DEPTH):
+        x = transformer_block(x, units, HEADS, seeds, f"block_{i}", mask)
+    x = layers.LayerNormalization(name="normalisation")(x)
+    x = layers.GlobalAveragePooling1D(name="pool")(x, mask=mask)
+    return dense(latent_dim, seeds, "code")(x)
+
+
+def _attention_decoder(x, series, units, seeds):
+    x = dense(units, seeds, "embedding", "silu")(x)
+    x = layers.RepeatVector(series[0], name="steps")(x)
+    x = AddPositions((series[0], 1), name="positions")(x)
+    for i in range(DEPTH):
+        x = transformer_block(x, units, HEADS, seeds, f"block_{i}")
+    x = layers.LayerNormalization(name="normalisation")(x)
+    return dense(series[1], seeds, "output")(x)
+
+
+@keras.saving.register_keras_serializable("aezoo")
+class Padding(layers.Layer):
+    """Series with padded steps at 0, and a mask (batch, steps) of those that are there."""
+
+    def __init__(self, mask_value, **kwargs):
+        super().__init__(**kwargs)
+        self.mask_value = mask_value
+
+    def call(self, x):
+        mask = steps_there(x, self.mask_value)
+        return ops.where(mask[..., None], x, ops.zeros_like(x)), mask
+
+    def get_config(self):
+        return {**super().get_config(), "mask_value": self.mask_value}
+
+
+def steps_there(x, mask_value):
+    """(batch, steps): whether any feature of a step differs from `mask_value`."""
+    return ops.any(ops.not_equal(x, mask_value), tuple(range(2, len(x.shape))))
+
+
+@keras.saving.register_keras_serializable("aezoo")
+class SequenceAutoencoder(Autoencoder):
+    """An autoencoder of series whose errors leave padded steps out, made by `sequence_ae`."""
+
+    weighs_errors = True
+
+    @property
+    def mask_value(self) -> float | None:
+        """What padded steps hold, or None."""
+        names = [layer.name for layer in self.encoder.layers]
+        return self.encoder.get_layer("padding").mask_value if "padding" in names else None
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        weight = self._weights(x, y, sample_weight)
+        if weight is not None:  # so that the mean over all steps is that over those there
+            weight = weight / ops.maximum(ops.mean(self._there(x, y)), 1e-6)
+        return super().compute_loss(x, y, y_pred, weight, training)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        return super().compute_metrics(x, y, y_pred, self._weights(x, y, sample_weight))
+
+    def _there(self, x, y):
+        there = steps_there(self._target(x, y), self.mask_value)
+        return ops.cast(there, keras.config.floatx())
+
+    def _weights(self, x, y, sample_weight):
+        """Weights of the steps, (batch, steps, 1, ...) without the last axis of the input."""
+        if self.mask_value is None:
+            return sample_weight
+        there = self._there(x, y)
+        there = ops.reshape(there, (-1, there.shape[1], *[1] * (len(self.output_shape) - 3)))
+        if sample_weight is None:
+            return there
+        return there * ops.reshape(sample_weight, (-1, *[1] * (len(there.shape) - 1)))
+
+    def _sample_errors(self, clean, reconstruction):
+        if self.mask_value is None:
+            return super()._sample_errors(clean, reconstruction)
+        there = np.any(clean != self.mask_value, tuple(range(2, clean.ndim)))
+        squares = np.square(clean - reconstruction).reshape(*there.shape, -1).mean(-1)
+        return (squares * there).sum(1) / np.maximum(there.sum(1), 1)

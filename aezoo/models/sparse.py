@@ -1,0 +1,148 @@
+"""Sparse autoencoders: few units of the code answer to each sample."""
+
+from __future__ import annotations
+
+import keras
+from keras import layers, ops
+
+from aezoo._arguments import check_choice, check_number, check_positive_integer
+from aezoo._autoencoder import Autoencoder
+from aezoo._build import autoencoder
+from aezoo._registry import register
+from aezoo._seeds import Seeds
+from aezoo.layers._penalty import add_penalty
+from aezoo.models.dense import dense_decoder, dense_encoder
+
+WEIGHTS = {"l1": 0.01, "kl": 0.1, "top_k": 0.0}
+
+
+@register
+def sparse_ae(
+    input_shape: tuple[int, ...],
+    latent_dim: int = 256,
+    penalty: str = "l1",
+    penalty_weight: float | None = None,
+    rate: float = 0.1,
+    hidden_units: tuple[int, ...] = (512,),
+    activation: str | None = "relu",
+    output_activation: str | None = "sigmoid",
+    *,
+    weights: str | None = None,
+    optimizer: str | keras.optimizers.Optimizer = "adam",
+    loss: str | None = None,
+    learning_rate: float | None = None,
+    jit_compile: bool | str = "auto",
+    compile: bool = True,
+    seed: int | None = None,
+    name: str = "sparse_ae",
+) -> Autoencoder:
+    """A fully connected autoencoder with a wide code of which little is used at a time.
+
+    Minimises the mean squared error of the reconstruction and, by `penalty`,
+
+    - "l1": `penalty_weight` times the mean absolute value of the code, which is ReLU;
+    - "kl": `penalty_weight` times the mean, over the units, of the Kullback-Leibler divergence from
+      `rate` to the unit's mean over the batch; the code is sigmoid;
+    - "top_k": nothing more; all but the largest `rate * latent_dim` values of the linear code
+      are set to 0.
+
+    History has `active`, the share of the code that is above 0 (above 0.5 where it is
+    sigmoid); on JAX it is left out, as Keras does not keep the metrics of layers there.
+
+    Args:
+        input_shape: Shape of one sample, any rank; inner nets see it flattened.
+        latent_dim: Size of the code.
+        penalty: "l1", "kl" or "top_k".
+        penalty_weight: Of the penalty; None is 0.01 for "l1" and 0.1 for "kl".
+        rate: Target rate of "kl", share of the code that "top_k" keeps.
+        hidden_units: Units of the encoder's hidden layers; the decoder mirrors them.
+        activation: Keras activation of the hidden layers.
+        output_activation: Keras activation of the reconstruction: "sigmoid" for pixels
+            and other data in [0, 1], None for standardised columns.
+        weights: None, or the path of a `.weights.h5` or `.keras` file.
+        optimizer: Name of a Keras optimizer, or one, which is copied.
+        loss: Keras loss of (clean input, reconstruction); None is "mse".
+        learning_rate: None is 0.001, or the given optimizer's own.
+        jit_compile: True, False, or "auto".
+        compile: False returns the model without optimizer and loss.
+        seed: Integer that fixes the initial weights, or None.
+        name: Name of the model.
+
+    Returns:
+        A compiled `Autoencoder`, codes (batch, latent_dim).
+
+    Raises:
+        ValueError: if an argument is not of the kind above.
+
+    Example:
+
+    >>> model = aezoo.sparse_ae((8, 8, 1), latent_dim=40, penalty="top_k", rate=0.1, seed=0)
+    >>> codes = model.encode(aezoo.data.arrays("digits"))
+    >>> int((codes != 0).sum(1).max())
+    4
+
+    Reference:
+        Ng, 2011, "Sparse Autoencoder", https://web.stanford.edu/class/cs294a/; Makhzani,
+        Frey, 2014, "k-Sparse Autoencoders", https://arxiv.org/abs/1312.5663
+    """
+    latent_dim = check_positive_integer("latent_dim", latent_dim)
+    check_choice("penalty", penalty, tuple(WEIGHTS))
+    if penalty_weight is None:
+        penalty_weight = WEIGHTS[penalty]
+    check_number("penalty_weight", penalty_weight, 0)
+    check_number("rate", rate, 1e-6, 1 - 1e-6)
+    seeds = Seeds(seed)
+    kind = {"l1": "relu", "kl": "sigmoid", "top_k": None}[penalty]
+    dense = dense_encoder(input_shape, latent_dim, hidden_units, activation, kind, seeds)
+    code = SparseCode(penalty, penalty_weight, rate, name="sparse_code")(dense.output)
+    encoder = keras.Model(dense.input, code, name="encoder")
+    decoder = dense_decoder(
+        input_shape, latent_dim, hidden_units, activation, output_activation, seeds
+    )
+    return autoencoder(
+        encoder,
+        decoder,
+        optimizer=optimizer,
+        loss=loss or "mse",
+        learning_rate=learning_rate,
+        weights=weights,
+        jit_compile=jit_compile,
+        compile=compile,
+        name=name,
+    )
+
+
+@keras.saving.register_keras_serializable("aezoo")
+class SparseCode(layers.Layer):
+    """Makes or keeps a code (batch, units) sparse, and reports the share that is active."""
+
+    def __init__(self, penalty, weight, rate, **kwargs):
+        super().__init__(**kwargs)
+        self.penalty, self.weight, self.rate = penalty, weight, rate
+        self.active = None
+        if keras.backend.backend() != "jax":
+            self.active = keras.metrics.Mean(name="active")
+
+    def call(self, code):
+        if self.penalty == "l1":
+            add_penalty(self, self.weight * ops.mean(ops.abs(code)))
+        elif self.penalty == "kl":
+            rate = ops.clip(ops.mean(code, 0), 1e-6, 1 - 1e-6)
+            divergence = self.rate * ops.log(self.rate / rate)
+            divergence += (1 - self.rate) * ops.log((1 - self.rate) / (1 - rate))
+            add_penalty(self, self.weight * ops.mean(divergence))
+        else:
+            kept = max(1, round(self.rate * code.shape[-1]))
+            smallest = ops.top_k(code, kept)[0][:, -1:]
+            code = ops.where(code >= smallest, code, ops.zeros_like(code))
+        if self.active is not None:
+            level = 0.5 if self.penalty == "kl" else 0.0
+            self.active.update_state(ops.cast(code > level, "float32"))
+        return code
+
+    def get_config(self):
+        config = {"penalty": self.penalty, "weight": self.weight, "rate": self.rate}
+        return {**super().get_config(), **config}
+
+    def compute_output_shape(self, input_shape):
+        return input_shape

@@ -1,0 +1,203 @@
+"""Variational autoencoders: codes are distributions near a prior, and samples can be drawn."""
+
+from __future__ import annotations
+
+import math
+
+import keras
+from keras import layers
+
+from aezoo._arguments import (
+    check_choice,
+    check_input_shape,
+    check_number,
+    check_positive_integer,
+)
+from aezoo._build import autoencoder, check_loss
+from aezoo._conditional import ConditionalVariationalAutoencoder
+from aezoo._generative import VariationalAutoencoder
+from aezoo._pixels import PixelModel
+from aezoo._registry import register
+from aezoo._seeds import Seeds
+from aezoo.layers.sampling import LogVariance, MaximumMeanDiscrepancy, Sampling
+from aezoo.losses import BernoulliLikelihood, GaussianLikelihood, SummedLoss
+from aezoo.models._networks import make_decoder, make_encoder
+
+UNIT_RANGE = ("sigmoid", "hard_sigmoid")
+
+
+@register
+def vae(
+    input_shape: tuple[int, ...],
+    latent_dim: int = 32,
+    architecture: str = "dense",
+    hidden_units: tuple[int, ...] = (512, 256),
+    filters: tuple[int, ...] = (32, 64),
+    activation: str | None = "silu",
+    likelihood: str = "bernoulli",
+    variance: float | str = "optimal",
+    beta: float = 1.0,
+    free_bits: float = 0.0,
+    warmup_steps: int = 0,
+    importance_samples: int = 1,
+    mmd_weight: float = 0.0,
+    num_classes: int | None = None,
+    output_activation: str | None = "sigmoid",
+    *,
+    weights: str | None = None,
+    optimizer: str | keras.optimizers.Optimizer = "adam",
+    loss: str | None = None,
+    learning_rate: float | None = None,
+    jit_compile: bool | str = "auto",
+    compile: bool = True,
+    seed: int | None = None,
+    name: str = "vae",
+) -> VariationalAutoencoder:
+    """A variational autoencoder with a gaussian posterior and a standard normal prior.
+
+    Minimises, in nats per sample, the negative log-likelihood of the input given a drawn code
+    plus `beta` times the Kullback-Leibler divergence of the posterior from the prior:
+    the negative evidence lower bound at `beta=1`, at any input size. History has
+    `reconstruction`, `kl` and `active_units`, the units of the code that tell samples apart; on
+    JAX they are left out, as Keras does not keep the metrics of layers there.
+
+    Variants: `beta` other than 1 is the beta-VAE; `importance_samples=50` the importance
+    weighted autoencoder; `beta=1 - a, mmd_weight=a + l - 1` the InfoVAE of alpha a and
+    lambda l; `num_classes` the conditional VAE, which fits (inputs, labels) and takes `labels=`
+    in `encode`, `decode` and `generate`.
+
+    Args:
+        input_shape: Shape of one sample, any rank for "dense".
+        latent_dim: Size of the code.
+        architecture: "dense", or "conv" for images and series.
+        hidden_units: For "dense": units of the encoder's hidden layers; the decoder mirrors
+            them.
+        filters: For "conv": channels of the stages, each of which halves the size.
+        activation: Keras activation of the hidden layers.
+        likelihood: "bernoulli" for data in [0, 1], or "gaussian" for any.
+        variance: Of "gaussian": a number, "learnt" (one weight) or "optimal" (the mean
+            squared error of the batch).
+        beta: Weight of the divergence.
+        free_bits: Nats a unit below which the divergence is not lowered further.
+        warmup_steps: Steps over which the weight rises from 0 to `beta`.
+        importance_samples: Codes drawn for each sample; more than 1 makes the bound tighter.
+        mmd_weight: Of the maximum mean discrepancy of the codes from the prior.
+        num_classes: Number of classes of a conditional model, or None.
+        output_activation: Keras activation of the reconstruction: "sigmoid" for data in
+            [0, 1], None for any other with a gaussian likelihood.
+        weights: None, or the path of a `.weights.h5` or `.keras` file.
+        optimizer: Name of a Keras optimizer, or one, which is copied.
+        loss: None is the likelihood; any Keras loss of (clean input, reconstruction) is summed
+            over the elements in its place.
+        learning_rate: None is 0.001, or the given optimizer's own.
+        jit_compile: True, False, or "auto".
+        compile: False returns the model without optimizer and loss.
+        seed: Integer that fixes initial weights and draws, or None.
+        name: Name of the model.
+
+    Returns:
+        A compiled `VariationalAutoencoder`, codes (batch, latent_dim).
+
+    Raises:
+        ValueError: if an argument is not of the kind above.
+
+    Example:
+
+    >>> model = aezoo.vae((8, 8, 1), latent_dim=4, hidden_units=(64,), seed=0)
+    >>> history = model.fit(aezoo.data.load("digits"), epochs=2, verbose=0)
+    >>> model.generate(5, seed=0).shape
+    (5, 8, 8, 1)
+
+    Reference:
+        Kingma, Welling, 2014, "Auto-Encoding Variational Bayes",
+        https://arxiv.org/abs/1312.6114; Higgins et al., 2017, "beta-VAE"; Burda et al.,
+        2016, https://arxiv.org/abs/1509.00519 (IWAE); Zhao, Song, Ermon, 2019,
+        https://arxiv.org/abs/1706.02262 (InfoVAE)
+    """
+    shape = check_input_shape(input_shape)
+    latent_dim = check_positive_integer("latent_dim", latent_dim)
+    check_positive_integer("importance_samples", importance_samples)
+    for key, value in (("beta", beta), ("free_bits", free_bits), ("warmup_steps", warmup_steps)):
+        check_number(key, value, 0)
+    check_number("mmd_weight", mmd_weight, 0)
+    if importance_samples > 1 and (beta != 1 or free_bits or warmup_steps):
+        raise ValueError(
+            "`importance_samples` must be 1 where beta, free_bits or warmup_steps are used. "
+            f"Received: {importance_samples}"
+        )
+    loss = _loss(likelihood, variance, output_activation, loss)
+    seeds = Seeds(seed)
+    net = make_encoder(
+        architecture, shape, 2 * latent_dim, hidden_units, filters, activation, seeds
+    )
+    sampling = Sampling(
+        beta, free_bits, warmup_steps, importance_samples, seed=seeds(), name="sampling"
+    )
+    inputs, labels = keras.Input(shape, name="input"), None
+    if num_classes is None:
+        inputs, code = net.input, sampling(net.output)
+    else:
+        check_positive_integer("num_classes", num_classes)
+        labels = keras.Input((), dtype="int32", name="labels")
+        offset = _embedding(num_classes, math.prod(shape), 0.05, seeds, "label_offset")(labels)
+        offset = layers.Reshape(shape, name="label_shape")(offset)
+        code = sampling(net(layers.Add(name="labelled")([inputs, offset])))
+    if mmd_weight:
+        code = MaximumMeanDiscrepancy(mmd_weight, seed=seeds(), name="mmd")(code)
+    encoder = PixelModel(inputs if labels is None else (inputs, labels), code, name="encoder")
+    net = make_decoder(
+        architecture,
+        shape,
+        latent_dim + (num_classes or 0),
+        hidden_units,
+        filters,
+        activation,
+        output_activation,
+        seeds,
+    )
+    inputs, x = net.input, net.output
+    if num_classes is not None:
+        inputs = (keras.Input((latent_dim,), name="code"), labels)
+        label_code = _embedding(num_classes, num_classes, 1.0, seeds, "label_code")(labels)
+        net = keras.Model(net.input, net.output, name="network")
+        x = net(layers.Concatenate(name="labelled")([inputs[0], label_code]))
+    if getattr(loss, "variance", None) == "learnt":
+        x = LogVariance(name="log_variance")(x)
+    decoder = keras.Model(inputs, x, name="decoder")
+    conditional = ConditionalVariationalAutoencoder
+    return autoencoder(
+        encoder,
+        decoder,
+        model_class=VariationalAutoencoder if num_classes is None else conditional,
+        optimizer=optimizer,
+        loss=loss,
+        learning_rate=learning_rate,
+        weights=weights,
+        jit_compile=jit_compile,
+        compile=compile,
+        name=name,
+    )
+
+
+def _loss(likelihood, variance, output_activation, loss):
+    check_choice("likelihood", likelihood, ("bernoulli", "gaussian"))
+    if variance not in ("optimal", "learnt"):
+        if isinstance(variance, str):
+            check_choice("variance", variance, ("optimal", "learnt"))
+        check_number("variance", variance, 1e-12)
+    if loss is not None:
+        check_loss(loss)
+        return SummedLoss(loss)
+    if likelihood == "gaussian":
+        return GaussianLikelihood(variance)
+    if not callable(output_activation) and output_activation not in UNIT_RANGE:
+        raise ValueError(
+            "`output_activation` must be 'sigmoid' or 'hard_sigmoid' for the likelihood "
+            f"'bernoulli'; 'gaussian' is for other data. Received: {output_activation!r}"
+        )
+    return BernoulliLikelihood()
+
+
+def _embedding(num_classes, units, deviation, seeds, name):
+    start = keras.initializers.RandomNormal(stddev=deviation, seed=seeds())
+    return layers.Embedding(num_classes, units, embeddings_initializer=start, name=name)

@@ -1,0 +1,114 @@
+"""What the masked family promises."""
+
+import keras
+import numpy as np
+import pytest
+
+import aezoo
+from aezoo.layers.patches import (
+    AddPositions,
+    MaskPatches,
+    RestorePatches,
+    cut_patches,
+    join_patches,
+)
+
+
+def small(shape=(8, 8, 1), **options):
+    sizes = {"embedding_dim": 16, "patch_size": 2, "depth": 1, "decoder_dim": 16}
+    return aezoo.masked_ae(shape, **{**sizes, "decoder_depth": 1, "seed": 0, **options})
+
+
+@pytest.mark.parametrize(("height", "width", "size"), [(8, 8, 4), (7, 10, 3), (5, 5, 5), (3, 2, 1)])
+def test_patches_join_to_the_image(height, width, size):
+    x = np.random.default_rng(0).random((2, height, width, 3), "float32")
+    patches = cut_patches(x, size)
+    np.testing.assert_array_equal(join_patches(patches, (height, width), size), x)
+    first = np.asarray(patches)[:, 0].reshape(2, size, size, 3)
+    np.testing.assert_array_equal(first, x[:, :size, :size])
+
+
+def test_masked_tokens_are_never_seen_and_the_others_return():
+    tokens = np.random.default_rng(0).random((4, 12, 5), "float32")
+    mask, restore = MaskPatches(0.75, seed=0), RestorePatches(seed=1)
+    visible, order = mask(tokens, training=True)
+    assert visible.shape == (4, 3, 5)
+    restored, hidden = np.asarray(restore([visible, order])), np.asarray(mask.mask) == 1
+    assert (hidden.sum(1) == 9).all()
+    np.testing.assert_array_equal(restored[~hidden], tokens[~hidden])
+    np.testing.assert_array_equal(
+        restored[hidden], np.broadcast_to(restore.mask_token, restored[hidden].shape)
+    )
+    assert (hidden != np.asarray(mask.mask)[::-1]).any()
+    everything, _ = mask(tokens)
+    np.testing.assert_array_equal(restore([everything, order]), tokens)
+
+
+def test_the_loss_is_that_of_masked_patches_alone(digits):
+    x = digits[:8].astype("float32") / 255
+    model = small(visible_weight=0.0, normalize_patches=False)
+    found = model.evaluate(x, verbose=0, return_dict=True)
+    assert found["loss"] == pytest.approx(found["mse"], rel=1e-5)
+    predicted, mask = np.asarray(model(x)), np.zeros((8, 16), "float32")
+    mask[:, ::3] = 1
+    model.mask_layer.mask = keras.ops.convert_to_tensor(mask)
+    hidden = np.asarray(model.pixel_mask((8, 8, 1))) == 1
+    expected = ((x - predicted) ** 2)[hidden].mean()
+    for fill in (0.0, 1.0):  # what stands at the visible pixels does not count
+        y = np.where(hidden, x, fill).astype("float32")
+        np.testing.assert_allclose(model.loss(y, predicted), expected, rtol=1e-5)
+
+
+def test_the_encoder_sees_visible_patches_alone(digits):
+    model = small()
+    x = digits[:4].astype("float32") / 255
+    layer = model.mask_layer
+    layer.drawing = True
+    codes = []
+    layer.begin_evaluation()
+    model.encoder(x)
+    mask = np.asarray(model.pixel_mask((8, 8, 1)))
+    for hidden in (0.0, 1.0):
+        layer.begin_evaluation()
+        codes.append(np.asarray(model.encoder(np.where(mask == 1, hidden, x))))
+    layer.drawing = False
+    np.testing.assert_array_equal(*codes)
+
+
+def test_normalised_errors_are_those_of_normalised_patches():
+    rng = np.random.default_rng(0)
+    x, y = rng.random((2, 5, 8, 8, 1)).astype("float32")
+    model = small(normalize_patches=True)
+    model.mask_layer.mask = None
+    patches, predicted = (np.asarray(cut_patches(part, 2)) for part in (x, y))
+    variance = patches.var(-1, keepdims=True) + 0.01
+    expected = ((patches - predicted) ** 2 / variance).mean()
+    np.testing.assert_allclose(model.loss(x, y), expected, rtol=1e-4)
+
+
+def test_learns_to_fill_in(digits, test_digits):
+    model = small(embedding_dim=32, mask_ratio=0.5, learning_rate=0.003)
+    history = model.fit(digits, epochs=15, validation_data=test_digits, verbose=0).history
+    assert history["val_mse"][-1] < 0.75 * history["val_mse"][0]
+    seen, filled = model.fill_in(test_digits, seed=0)
+    hidden = seen != test_digits / np.float32(255)
+    constant = digits.mean(0) / 255
+    error = ((filled - test_digits / 255) ** 2)[hidden].mean()
+    assert error < ((constant - test_digits / 255) ** 2)[hidden].mean()
+    np.testing.assert_array_equal(filled[~hidden], seen[~hidden])
+    assert model.features(test_digits).shape == (360, 32)
+
+
+def test_weights_serve_another_size(digits):
+    model, larger = small(), small((11, 13, 1))
+    larger.set_weights(model.get_weights())
+    assert larger.reconstruct(np.zeros((2, 11, 13, 1), "float32")).shape == (2, 11, 13, 1)
+    one = AddPositions((2, 3))(np.zeros((1, 6, 8), "float32"))
+    other = AddPositions((4, 3))(np.zeros((1, 12, 8), "float32"))
+    np.testing.assert_array_equal(one[0], other[0, :6])
+
+
+def test_wrong_arguments():
+    for options in ({"mask_ratio": 1.5}, {"patch_size": 0}, {"heads": 2.5}, {"visible_weight": -1}):
+        with pytest.raises(ValueError, match=f"`{next(iter(options))}`.*Received"):
+            small(**options)
