@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import re
 from typing import Annotated
@@ -60,6 +61,9 @@ def parse(key, value, function):
         return value
     if value.lower() in ("true", "false") and "bool" in annotation:
         return value.lower() == "true"
+    if annotation.startswith("float |"):
+        with contextlib.suppress(ValueError):
+            return float(value)
     if "tuple" not in annotation:
         return value
     parts = [part for part in value.strip("()[] ").split(",") if part.strip()]

@@ -115,6 +115,11 @@ def train(
         check_positive_integer("early_stopping", early_stopping)
     if not isinstance(model, Autoencoder) or not model.compiled:
         raise ValueError(f"`model` must be a compiled Autoencoder. Received: {model!r}")
+    if len(model.inputs) > 1:
+        raise ValueError(
+            "`model` must take inputs alone; model.fit(data.load(..., labels=True)) trains a "
+            f"conditional one. Received: {model!r}"
+        )
     epochs = check_positive_integer("epochs", model.usual_epochs if epochs is None else epochs)
     parts = find_parts(
         data, validation_data, test_data, validation_split, early_stopping is not None,

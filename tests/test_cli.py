@@ -72,6 +72,8 @@ def test_texts_become_what_the_argument_takes():
     assert parse("image_size", "24,32", train) == (24, 32)
     assert parse("jit_compile", "true", dense) is True
     assert parse("jit_compile", "auto", dense) == "auto"
+    assert parse("variance", "0.1", get_factory("vae")) == 0.1
+    assert parse("variance", "learnt", get_factory("vae")) == "learnt"
 
 
 def test_list_shows_the_zoo():

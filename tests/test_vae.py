@@ -208,6 +208,8 @@ def test_conditional_model_uses_its_labels(digits, architecture, tmp_path):
             model.encode(x, labels=labels)
     with pytest.raises(ValueError, match=r"dataset of \(inputs, labels\)"):
         model.fit(aezoo.data.load("digits"))
+    with pytest.raises(ValueError, match=r"`model` must take inputs alone"):
+        aezoo.train(model, "digits")
 
 
 @pytest.mark.parametrize(
