@@ -98,8 +98,6 @@ class StopOnNaN(keras.callbacks.Callback):
     failed_epoch: int | None = None
 
     def on_epoch_begin(self, epoch, logs=None):
-        if not self.model.optimizer.built:
-            self.model.optimizer.build(self.model.trainable_variables)
         kept = [*self.model.weights, *self.model.optimizer.variables]
         self._kept = [(variable, keras.ops.convert_to_numpy(variable)) for variable in kept]
 
@@ -133,6 +131,10 @@ class StopOnNaN(keras.callbacks.Callback):
     def _go_back(self):
         for variable, value in self._kept:
             variable.assign(value)
+        known = {id(variable) for variable, _ in self._kept}
+        for variable in self.model.optimizer.variables:
+            if id(variable) not in known:  # the first step made it
+                variable.assign(keras.ops.zeros(variable.shape, variable.dtype))
 
 
 class InterruptGently(keras.callbacks.Callback):

@@ -48,14 +48,15 @@ def both(build, fit):
 
 
 CASES = {"tail": (250, 50, False), "few": (20, 50, False), "xla": (256, 48, True)}
-EVERY_CASE = ("dense_ae", "denoising_ae", "vae", "vq_vae")
+EVERY_CASE = ("dense_ae", "vae")
+ONE_CASE = ("conv_ae", "denoising_ae", "sequence_ae", "sparse_ae", "vq_vae")
 
 
 def cases():
     for name in MODELS:
         for case, arguments in CASES.items():
-            rest = case != "tail" and name not in EVERY_CASE
-            marks = [pytest.mark.slow] if rest else []
+            quick = name in EVERY_CASE or (case == "tail" and name in ONE_CASE)
+            marks = [] if quick else [pytest.mark.slow]
             yield pytest.param(name, *arguments, id=f"{case}-{name}", marks=marks)
 
 

@@ -21,7 +21,8 @@ class Sampling(keras.layers.Layer):
         beta: Weight of the divergence; 1 is the evidence lower bound.
         free_bits: Nats per unit of the code below which the divergence, averaged over the
             batch, is not lowered further.
-        warmup_steps: Steps over which the weight rises from 0 to `beta`.
+        warmup_steps: Training steps over which the weight rises from 0 to `beta`; an
+            evaluation has the whole weight.
         samples: Codes drawn for each sample; with more than 1 the divergence is left to the
             loss, which finds it in `log_ratio`.
         seed: Integer that fixes the draws, or None.
@@ -93,10 +94,9 @@ class Sampling(keras.layers.Layer):
         return mean, ops.clip(log_variance, -LARGEST_LOG_VARIANCE, LARGEST_LOG_VARIANCE)
 
     def _weight(self, training):
-        if not self.warmup_steps:
+        if not self.warmup_steps or not training:
             return self.beta
-        if training:
-            self.step.assign_add(1.0)
+        self.step.assign_add(1.0)
         return self.beta * ops.minimum(self.step / self.warmup_steps, 1.0)
 
     def _report(self, mean, divergence):
