@@ -178,7 +178,9 @@ def contractive(data):
 
     pipeline, epochs = aezoo.data.load(data.x, batch_size=128, seed=0), data.epochs(30)
     models = {
-        "contractive_ae": aezoo.contractive_ae(data.shape, 128, seed=0),
+        "contractive_ae penalty_weight 0.003": aezoo.contractive_ae(
+            data.shape, 128, penalty_weight=0.003, seed=0
+        ),
         "dense_ae, the same net": aezoo.dense_ae(
             data.shape, 128, (), latent_activation="sigmoid", seed=0
         ),
