@@ -4,8 +4,11 @@ from aezoo import callbacks as callbacks
 from aezoo import data as data
 from aezoo import layers as layers
 from aezoo import plots as plots
+from aezoo import transfer as transfer
 from aezoo._autoencoder import Autoencoder as Autoencoder
 from aezoo._build import autoencoder as autoencoder
+from aezoo._pretrained import list_weights as list_weights
+from aezoo._pretrained import save_pretrained as save_pretrained
 from aezoo._registry import create as create
 from aezoo._registry import list_models as list_models
 from aezoo._registry import register as register

@@ -1,5 +1,6 @@
 """Checks of factory arguments: one sentence that ends `Received: ...`."""
 
+import json
 from collections.abc import Sequence
 from difflib import get_close_matches
 from numbers import Integral, Real
@@ -66,6 +67,14 @@ def nearest(name, names: Sequence[str]) -> str:
     """` (did you mean 'a' or 'b'?)`, or nothing where no name is near."""
     close = get_close_matches(str(name), list(map(str, names)), n=3, cutoff=0.5)
     return f" (did you mean {' or '.join(map(repr, close))}?)" if close else ""
+
+
+def as_json(value):
+    """What JSON makes of a value, tuples as lists; None where it cannot hold it."""
+    try:
+        return json.loads(json.dumps(value))
+    except TypeError:
+        return None
 
 
 def check_activation(name: str, value) -> None:

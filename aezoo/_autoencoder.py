@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from aezoo import _checks
+from aezoo._arguments import as_json
 from aezoo._checks import as_array, batches, inputs_of, is_array, is_dataset, samples_of, to_numpy
 from aezoo._pixels import PixelModel, scale_pixels
 
@@ -34,6 +35,7 @@ class Autoencoder(PixelModel):
     """
 
     usual_epochs = 20  # of `aezoo.train`
+    recipe = None  # {"model": the factory, "arguments": what it was given}
     weighs_errors = False  # whether `mse` takes the weights that the family gives to elements
 
     @property
@@ -154,7 +156,7 @@ class Autoencoder(PixelModel):
         if y is None and options.get("sample_weight") is not None:
             y = x  # without targets Keras would pass the weights over
         if validation_split and validation_data is None:
-            x, y, options, validation_data = _split(x, y, options, validation_split)
+            x, y, options, validation_data = _checks.split_arrays(x, y, options, validation_split)
         if validation_data is not None:
             validation_data = self._validation_data(validation_data)
         if not is_array(x) and not isinstance(x, keras.utils.PyDataset):
@@ -186,6 +188,17 @@ class Autoencoder(PixelModel):
         super().compile(*args, jit_compile=jit_compile, **options)
         self.jit_choice = jit_compile
         vars(self)["fused_functions"] = {}
+
+    def get_config(self):
+        return {**super().get_config(), "recipe": as_json(self.recipe)}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        recipe = config.pop("recipe", None)
+        model = super().from_config(config, custom_objects)
+        model.recipe = recipe
+        return model
 
     def get_compile_config(self):
         config = super().get_compile_config()
@@ -258,22 +271,6 @@ def _per_sample(sample_weight, y_pred):
     if sample_weight is None or len(sample_weight.shape) != 1:
         return sample_weight
     return ops.reshape(sample_weight, (-1, *[1] * (len(y_pred.shape) - 2)))
-
-
-def _split(x, y, options, share):
-    """The end of the arrays is kept for validation, as Keras does."""
-    if not is_array(x):
-        raise ValueError(
-            "`validation_split` must be 0 where `x` is a dataset; pass validation_data. "
-            f"Received: {share!r}"
-        )
-    weights = options.get("sample_weight")
-    cut = int(len(x) * (1 - share))
-    validation = (x[cut:], None if y is None else y[cut:])
-    if weights is not None:
-        options = {**options, "sample_weight": weights[:cut]}
-        validation = (*validation, weights[cut:])
-    return x[:cut], None if y is None else y[:cut], options, validation
 
 
 def _blocks(model, data: dict, epochs: int = 1):

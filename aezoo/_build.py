@@ -84,7 +84,7 @@ def autoencoder(
     if compile:
         errors = "weighted_metrics" if model.weighs_errors else "metrics"
         model.compile(
-            optimizer=_new_optimizer(optimizer, learning_rate),
+            optimizer=new_optimizer(optimizer, learning_rate),
             loss=loss,
             jit_compile=jit_compile,
             **{errors: [keras.metrics.MeanSquaredError(name="mse")]},
@@ -110,7 +110,7 @@ def _joined(x, labels):
     return (x, *labels) if labels else x
 
 
-def _new_optimizer(optimizer, learning_rate):
+def new_optimizer(optimizer, learning_rate):
     """A new optimizer each time: one that two models share breaks the second."""
     if learning_rate is not None:
         check_number("learning_rate", learning_rate, 0)

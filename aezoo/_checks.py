@@ -192,6 +192,22 @@ def check_training_data(model, x, y=None):
     return x
 
 
+def split_arrays(x, y, options, share):
+    """The end of the arrays is kept for validation, as Keras does."""
+    if not is_array(x):
+        raise ValueError(
+            "`validation_split` must be 0 where `x` is a dataset; pass validation_data. "
+            f"Received: {share!r}"
+        )
+    weights = options.get("sample_weight")
+    cut = int(len(x) * (1 - share))
+    validation = (x[cut:], None if y is None else y[cut:])
+    if weights is not None:
+        options = {**options, "sample_weight": weights[:cut]}
+        validation = (*validation, weights[cut:])
+    return x[:cut], None if y is None else y[:cut], options, validation
+
+
 def _put_back(first, rest):
     yield from itertools.chain([first], rest)
 

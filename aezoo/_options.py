@@ -66,14 +66,19 @@ def parse(key, value, function):
             return float(value)
     if "tuple" not in annotation:
         return value
+    numbers = integers(key, value)
+    return numbers[0] if len(numbers) == 1 and annotation.startswith("int |") else numbers
+
+
+def integers(key: str, value: str) -> tuple[int, ...]:
+    """`1000,500,250` as a tuple of integers."""
     parts = [part for part in value.strip("()[] ").split(",") if part.strip()]
     try:
-        numbers = tuple(int(part) for part in parts)
+        return tuple(int(part) for part in parts)
     except ValueError:
         raise ValueError(
             f"`--{key.replace('_', '-')}` must be integers with commas between. Received: {value!r}"
         ) from None
-    return numbers[0] if len(numbers) == 1 and annotation.startswith("int |") else numbers
 
 
 def _shown(default) -> str:

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from aezoo._checks import PIXEL_RANGES, check_dtype
+from aezoo._quiet import without_retracing_warnings
 
 
 def scale_pixels(x, dtype: str | None = None):
@@ -37,3 +38,11 @@ class PixelModel(keras.Model):
         else:
             inputs = scale_pixels(inputs, self.inputs[0].dtype)
         return super().call(inputs, training=training, mask=mask)
+
+    def predict(self, *args, **options):
+        with without_retracing_warnings():
+            return super().predict(*args, **options)
+
+    def predict_on_batch(self, x):
+        with without_retracing_warnings():
+            return super().predict_on_batch(x)

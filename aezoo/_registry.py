@@ -8,6 +8,7 @@ from collections.abc import Callable
 from fnmatch import fnmatchcase
 
 from aezoo._arguments import nearest
+from aezoo._pretrained import find_folder, load_pretrained, merged_arguments, read_card
 
 _FACTORIES: dict[str, Callable] = {}
 
@@ -15,17 +16,23 @@ _FACTORIES: dict[str, Callable] = {}
 def register(factory: Callable) -> Callable:
     """Adds a factory to the zoo under its own name.
 
-    The models that it returns remember the call that made them, as `model.recipe`
-    (`{"model": name, "arguments": {...}}`), so that a run folder can tell it.
+    Where `weights` is a tag or a folder of pretrained weights, their card gives the
+    arguments. The models that it returns remember the call that made them, as
+    `model.recipe` (`{"model": name, "arguments": {...}}`), so that a run folder can tell it.
     """
     signature = inspect.signature(factory)
     name = factory.__name__
 
     @functools.wraps(factory)
     def build(*args, **kwargs):
-        model = factory(*args, **kwargs)
-        bound = signature.bind(*args, **kwargs)
-        model.recipe = {"model": name, "arguments": dict(bound.arguments)}
+        given = dict(signature.bind_partial(*args, **kwargs).arguments)
+        folder = find_folder(name, given.get("weights"))
+        if folder is not None:
+            given = merged_arguments(name, read_card(folder), given)
+        model = factory(**given) if folder is not None else factory(*args, **kwargs)
+        if folder is not None:
+            load_pretrained(model, folder)
+        model.recipe = {"model": name, "arguments": given}
         return model
 
     _FACTORIES[name] = build

@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 import pathlib
 import sys
 from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
-from aezoo._options import flag, option, options, parse
-
-FACTORY_ONLY = ("input_shape", "compile", "name")
-RECIPE_ONLY = ("model", "data", "out", "validation_data", "test_data", "callbacks", "verbose",
-               "resume", "overwrite")  # fmt: skip
+from aezoo._train_command import train_app
 
 RunArgument = Annotated[pathlib.Path, typer.Argument(help="A run folder, or a .keras file.")]
-
-
-class _Models(TyperGroup):
-    """`aezoo train MODEL`: one command a model, with the options of its factory."""
-
-    def list_commands(self, ctx):
-        import aezoo
-
-        return aezoo.list_models()
-
-    def get_command(self, ctx, cmd_name):
-        from aezoo._registry import get_factory
-
-        return _train_command(cmd_name, get_factory(cmd_name))
 
 
 app = typer.Typer(
@@ -40,9 +20,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(
-    typer.Typer(cls=_Models, no_args_is_help=True, pretty_exceptions_enable=False),
+    train_app,
     name="train",
-    help="Train a model of the zoo: aezoo train MODEL --data SOURCE.",
+    help="Train a model of the zoo: aezoo train MODEL --data SOURCE, or --recipe NAME.",
 )
 
 
@@ -67,8 +47,9 @@ def _fail(error, code: int):
 def list_command(
     pattern: Annotated[str, typer.Argument(help="Wildcard that names must match.")] = "*",
     markdown: Annotated[bool, typer.Option("--markdown", help="The README's table.")] = False,
+    weights: Annotated[bool, typer.Option("--weights", help="The pretrained weights.")] = False,
 ) -> None:
-    """The zoo as a table."""
+    """The zoo as a table, or its pretrained weights."""
     from rich.console import Console
     from rich.table import Table
 
@@ -77,10 +58,31 @@ def list_command(
     if markdown:
         print(markdown_table())
         return
+    if weights:
+        _list_weights(pattern)
+        return
     table = Table("model", "what it is", "paper")
     for name in list_models(pattern):
         factory = get_factory(name)
         table.add_row(name, summary(factory), paper(factory))
+    Console().print(table)
+
+
+def _list_weights(pattern):
+    from rich.console import Console
+    from rich.table import Table
+
+    from aezoo._pretrained import SHIPPED, list_weights, read_card
+
+    table = Table("weights", "what they are", "code", "parameters", "file, kB", "test figures")
+    for name in list_weights(pattern):
+        card = read_card(SHIPPED / name)
+        figures = (f"{key} {value}" for key, value in card["figures"].items())
+        size = f"{card['bytes'] / 1000:,.0f}"
+        code = str(card["arguments"].get("latent_dim", ""))
+        table.add_row(
+            name, card["about"], code, f"{card['parameters']:,}", size, "\n".join(figures)
+        )
     Console().print(table)
 
 
@@ -157,112 +159,29 @@ def encode(
     print(f"{len(x)} codes of shape {arrays['codes'].shape[1:]} are in {out}")
 
 
+@app.command()
+def transfer(
+    run: RunArgument,
+    data: Annotated[
+        str | None, typer.Option(help="Labelled data, as `aezoo train` takes it (that of RUN).")
+    ] = None,
+    labels_per_class: Annotated[
+        str, typer.Option(help="Numbers of labels of each class, with commas between.")
+    ] = "10,100",
+    seeds: Annotated[int, typer.Option(help="Repetitions with other labelled samples.")] = 5,
+    steps: Annotated[int, typer.Option(help="Gradient steps of the fine-tuning.")] = 300,
+    pooling: Annotated[str | None, typer.Option(help="mean, max or flatten.")] = None,
+    limit: Annotated[int | None, typer.Option(help="At most so many training samples.")] = None,
+    data_dir: Annotated[str | None, typer.Option(help="Where TFDS finds its data.")] = None,
+    out: Annotated[pathlib.Path | None, typer.Option(help="Folder for the results (RUN).")] = None,
+) -> None:
+    """What the encoder is worth to a classifier, with all labels and with few."""
+    from aezoo._transfer_command import run_transfer
+
+    run_transfer(run, data, labels_per_class, seeds, steps, pooling, limit, data_dir, out)
+
+
 def _refuse_existing(paths, overwrite):
     for path in paths:
         if path.exists() and not overwrite:
             raise ValueError(f"`out` must be new, or --overwrite must be given. Received: {path}")
-
-
-def _train_command(name, factory):
-    """A command whose options are the arguments of the factory and of the recipe."""
-    from aezoo import train
-    from aezoo._registry import summary
-
-    factory_options = options(factory, FACTORY_ONLY)
-    recipe_options = options(train, RECIPE_ONLY)
-    own = {
-        "data": option(str, "data", "digits, a TFDS name, a file or a folder (default digits)."),
-        "out": option(str, "out", f"The run folder (default runs/{name})."),
-        "resume": flag("resume", "Go on with a run that was killed; its options are kept."),
-        "overwrite": flag("overwrite", "Replace an earlier run in the folder."),
-    }
-
-    def command(**given):
-        arguments = {key: parse(key, given[key], factory) for key in factory_options}
-        recipe = {key: parse(key, given[key], train) for key in recipe_options}
-        _train(
-            name,
-            {key: value for key, value in arguments.items() if value is not None},
-            {key: value for key, value in recipe.items() if value is not None},
-            given["data"],
-            pathlib.Path(given["out"] or f"runs/{name}"),
-            given["resume"],
-            given["overwrite"],
-        )
-
-    command.__doc__ = summary(factory)
-    parameters = {**own, **factory_options, **recipe_options}
-    command.__signature__ = inspect.Signature(list(parameters.values()))
-    command.__annotations__ = {key: made.annotation for key, made in parameters.items()}
-    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    single.command(name)(command)
-    return typer.main.get_command(single)
-
-
-def _train(name, arguments, recipe, data, out, resume, overwrite):
-    import keras
-
-    from aezoo import create, train
-    from aezoo._run_folder import CONFIG, RunFolder
-    from aezoo.data import load
-
-    folder = RunFolder(out)
-    if resume and folder.exists:
-        config = folder.read_json(CONFIG)
-        _refuse_other_options(
-            config, name, {**arguments, **recipe, **({"data": data} if data else {})}
-        )
-        arguments = {
-            key: value for key, value in config["arguments"].items() if key != "input_shape"
-        }
-        kept = {key: value for key, value in config["training"].items() if value is not None}
-        recipe, data = {**recipe, **kept}, config["data"]
-    data = data or "digits"
-    if "seed" in recipe:
-        keras.utils.set_random_seed(recipe["seed"])
-        arguments["seed"] = recipe["seed"]
-    source = {key: recipe[key] for key in ("image_size", "data_dir") if key in recipe}
-    sample = load(data, limit=1, **source).element_spec
-    model = create(name, tuple(sample.shape[1:]), **arguments)
-    run = train(model, data, out=out, resume=resume, overwrite=overwrite, **recipe)
-    if run.interrupted:
-        raise SystemExit(130)
-    _print_metrics(run)
-
-
-def _refuse_other_options(config, name, given):
-    before = {"model": config["model"], "data": config["data"], **config["training"]}
-    before.update(config["arguments"])
-    for key, value in {"model": name, **given}.items():
-        old = before.get(key)
-        if key != "data_dir" and old != (list(value) if isinstance(value, tuple) else value):
-            raise ValueError(
-                f"`--{key.replace('_', '-')}` must be that of the run to resume, {old!r}. "
-                f"Received: {value!r}"
-            )
-
-
-def _print_metrics(run):
-    from rich.console import Console
-    from rich.table import Table
-
-    metrics = run.metrics
-    table = Table(
-        "", "MSE", "PSNR (dB)", title=f"{metrics['samples']} {metrics['evaluated_on']} samples"
-    )
-    labels = {"noisy": "noisy input", "affine": "best affine map"}
-    labels["pca"] = f"PCA, {metrics['pca'].get('latent_dim')} components"
-    rows = {
-        run.model.name: metrics,
-        **{labels[key]: metrics[key] for key in labels if key in metrics},
-    }
-    for label, figures in rows.items():
-        table.add_row(label, f"{figures['mse']:.5f}", f"{figures['psnr']:.2f}")
-    console = Console()
-    console.print(table)
-    console.print(
-        f"{metrics['seconds_per_epoch']:.2f} s an epoch, "
-        f"{metrics['images_per_second']:,} samples/s, "
-        f"{metrics['parameters']:,} parameters. The run is in {run.folder}",
-        highlight=False,
-    )

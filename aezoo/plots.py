@@ -77,6 +77,43 @@ def history(columns: dict[str, list[float]], title: str | None = None) -> Figure
     return figure
 
 
+def label_curve(rows: list[dict], title: str | None = None) -> Figure:
+    """Accuracy against the number of labels, a line a method, with its spread.
+
+    Args:
+        rows: Those of `aezoo.transfer.LabelCurve`.
+        title: Title of the figure, or None.
+
+    Returns:
+        A matplotlib figure.
+
+    Example:
+
+    >>> rows = [{"method": "probe", "labels_per_class": 10, "accuracy": 0.9, "spread": 0.01}]
+    >>> len(aezoo.plots.label_curve(rows).axes)
+    1
+    """
+    figure = Figure(figsize=(5.5, 3.6), layout="constrained")
+    axis = figure.subplots()
+    for method in dict.fromkeys(row["method"] for row in rows):
+        chosen = [row for row in rows if row["method"] == method]
+        numbers, values, spreads = (
+            [row[key] for row in chosen] for key in ("labels_per_class", "accuracy", "spread")
+        )
+        axis.errorbar(numbers, values, spreads, marker="o", capsize=3, label=method)
+    numbers = sorted({row["labels_per_class"] for row in rows})
+    axis.set_xscale("log")
+    axis.set_xticks(numbers, map(str, numbers))
+    axis.minorticks_off()
+    axis.set_xlabel("labels a class")
+    axis.set_ylabel("test accuracy")
+    axis.grid(alpha=0.3)
+    axis.legend(frameon=False)
+    if title:
+        figure.suptitle(title, fontsize=10)
+    return figure
+
+
 _NO_CURVES = ("epoch", "seconds", "learning_rate")
 
 

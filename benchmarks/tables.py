@@ -62,7 +62,60 @@ def closed_form() -> str:
     return table(["", "seconds", "test MSE", "PSNR, dB"], body, link)
 
 
-SECTIONS = {"speed": training_speed, "quality": time_to_quality, "closed forms": closed_form}
+def zoo() -> str:
+    """A row a figure of a family."""
+    rows, link = read("zoo")
+    keys = ("model", "figure", "value", "epochs", "seconds")
+    body = [[row[key] for key in keys] for row in rows]
+    return table(["model", "figure", "value", "epochs", "seconds"], body, link)
+
+
+def pretrained() -> str:
+    """The shipped weights: a row a tag, with PCA of the same code size beside each figure."""
+    rows, link = read("pretrained")
+    body = [
+        [
+            f"`{row['name']}`",
+            row["model"],
+            f"{float(row['mse']):.5f} / {float(row['pca_mse']):.5f}",
+            f"{float(row['psnr']):.2f} / {float(row['pca_psnr']):.2f}",
+            f"{100 * float(row['linear_probe']):.2f} / {100 * float(row['pca_linear_probe']):.2f}",
+            f"{row['kilobytes']} kB",
+        ]
+        for row in sorted(rows, key=lambda row: row["name"])
+    ]
+    head = ["weights", "what they are", "test MSE / PCA", "PSNR / PCA, dB",
+            "linear probe / PCA, %", "file"]  # fmt: skip
+    return table(head, body, link)
+
+
+def transfer() -> str:
+    """Accuracy: a row an encoder and method, a column a number of labels."""
+    rows, link = read("transfer")
+    rows = [row for row in rows if row["task"] in ("few", "all")]
+    numbers = sorted({int(row["labels"]) for row in rows})
+    cells = {(row["encoder"], row["method"], int(row["labels"])): row for row in rows}
+    body = []
+    for encoder, method in dict.fromkeys((row["encoder"], row["method"]) for row in rows):
+        line = [f"`{encoder}`", method]
+        for number in numbers:
+            cell = cells.get((encoder, method, number))
+            text = cell and f"{100 * float(cell['accuracy']):.2f}"
+            if cell and float(cell["spread"]):
+                text += f" ± {100 * float(cell['spread']):.2f}"
+            line.append(text or "")
+        body.append(line)
+    return table(["encoder", "method", *(f"{n:,} labels" for n in numbers)], body, link)
+
+
+SECTIONS = {
+    "pretrained": pretrained,
+    "transfer": transfer,
+    "speed": training_speed,
+    "quality": time_to_quality,
+    "closed forms": closed_form,
+    "families": zoo,
+}
 
 
 def pattern(section: str) -> re.Pattern:

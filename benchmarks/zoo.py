@@ -33,12 +33,17 @@ class Data:
         return 2 if self.quick else number
 
 
-def fit(model, data, epochs, rate):
-    """Trains with cosine decay to 0; returns the seconds."""
+def fit(model, data, epochs, rate, warmup=0.0):
+    """Trains with cosine decay to 0, behind a warm-up of a share; returns the seconds."""
     import keras
 
     steps = epochs * int(data.cardinality())
-    model.optimizer.learning_rate = keras.optimizers.schedules.CosineDecay(rate, steps)
+    model.optimizer.learning_rate = keras.optimizers.schedules.CosineDecay(
+        rate / 20 if warmup else rate,
+        steps,
+        warmup_target=rate if warmup else None,
+        warmup_steps=round(steps * warmup),
+    )
     start = time.perf_counter()
     model.fit(data, epochs=epochs, verbose=0)
     return time.perf_counter() - start
@@ -208,10 +213,10 @@ def masked(data):
 
     x, y = aezoo.data.arrays(data.cifar, labels=True)
     test, test_y = aezoo.data.arrays(data.cifar, "test", labels=True)
-    model = aezoo.masked_ae(x.shape[1:], normalize_patches=True, seed=0)
-    epochs = data.epochs(20)
+    model = aezoo.masked_ae(x.shape[1:], decoder_depth=1, normalize_patches=True, seed=0)
+    epochs = data.epochs(12)
     pipeline = aezoo.data.load(x, batch_size=128, seed=0)
-    seconds = fit(model, pipeline, epochs, 0.002)
+    seconds = fit(model, pipeline, epochs, 0.003, warmup=0.05)
     rows = []
     for name, parts in (
         ("masked_ae, pooled tokens", [model.features(part) for part in (x, test)]),
@@ -222,7 +227,7 @@ def masked(data):
             size = min(128, flat[0].shape[1])
             pca = PCA(size, svd_solver="covariance_eigh").fit(flat[0])
             parts = [pca.transform(part) for part in flat]
-        probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300))
+        probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
         score = probe.fit(parts[0], y).score(parts[1], test_y)
         rows.append(row("masked", name, "accuracy of a linear probe", score, epochs, seconds))
     seen, filled = model.fill_in(test[:10], seed=0)

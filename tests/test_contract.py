@@ -13,6 +13,7 @@ from aezoo._registry import get_factory
 from tests.conftest import has_latent_dim, most, run_python, small
 
 MODELS = aezoo.list_models()
+FOUR_WAYS = ("dense_ae", "denoising_ae", "vae", "pca_ae")
 SHARED = {
     "weights": None,
     "optimizer": "adam",
@@ -73,10 +74,12 @@ def test_the_four_ways_to_fit_train_the_same_weights(name, digits):
     dataset = tf.data.Dataset.from_tensor_slices(x).batch(32)
     ways = [
         {"x": x, "shuffle": False, "batch_size": 32},
+        {"x": dataset.map(lambda batch: (batch, batch))},
         {"x": x, "y": x, "shuffle": False, "batch_size": 32},
         {"x": dataset},
-        {"x": dataset.map(lambda batch: (batch, batch))},
     ]
+    if name not in FOUR_WAYS:  # the way of the data is the same for all; seconds count
+        ways = ways[:2]
     trained = []
     for way in ways:
         model = small(name)
@@ -114,13 +117,14 @@ def test_pixels_are_scaled_wherever_they_enter(name, digits):
         np.testing.assert_allclose(call(x), call(scaled), rtol=1e-5)
 
 
-@pytest.mark.parametrize("dtype", ["int64", "int32", "int8", "uint32"])
-def test_other_integers_are_refused_everywhere(name, digits, dtype):
+def test_other_integers_are_refused_everywhere(name, digits):
     model = small(name)
-    x = digits[:20].astype(dtype)
-    for call in (model.fit, model.encode, model.reconstruct, model.reconstruction_error, model):
-        with pytest.raises(ValueError, match=rf"uint8 or uint16.*Received: dtype {dtype}"):
-            call(x)
+    for dtype in ("int64", "int32", "int8", "uint32"):
+        x = digits[:20].astype(dtype)
+        calls = (model.fit, model.encode, model.reconstruct, model.reconstruction_error, model)
+        for call in calls:
+            with pytest.raises(ValueError, match=rf"uint8 or uint16.*Received: dtype {dtype}"):
+                call(x)
     with pytest.raises(ValueError, match="uint8 or uint16"):
         model.encoder.predict(x, verbose=0)
 
@@ -141,26 +145,33 @@ def test_encode_decode_reconstruct_are_deterministic_and_agree(name, digits):
     np.testing.assert_allclose(errors, expected, rtol=1e-4)
 
 
-def test_learns_more_than_the_mean_of_the_digits(name, digits, test_digits):
+def test_learns_more_than_the_mean_of_the_digits_and_reports_mse(name, digits, test_digits):
     model = small(name, latent_dim=16)
-    model.fit(digits, epochs=most(model, 15), batch_size=64, verbose=0)
+    history = model.fit(
+        digits, epochs=most(model, 15), batch_size=64, validation_data=test_digits, verbose=0
+    ).history
     mean = (digits / 255.0).mean(0)
     baseline = ((test_digits / 255.0 - mean) ** 2).mean()
     assert model.reconstruction_error(test_digits).mean() < 0.6 * baseline
-
-
-def test_history_reports_mse_beside_the_loss(name, digits):
-    model = small(name, loss="binary_crossentropy")
-    history = model.fit(digits[:100], validation_data=digits[100:150], verbose=0).history
     assert set(history) >= {"loss", "mse", "val_loss", "val_mse"}
     assert {f"val_{key}" for key in history if not key.startswith("val_")} <= set(history)
+    assert 0 < history["mse"][-1] < 1
+
+
+def test_another_loss_is_reported_beside_mse(name, digits):
+    model = small(name, loss="binary_crossentropy")
+    model.run_eagerly = True
+    history = model.fit(digits[:32], epochs=1, verbose=0).history
+    assert history["loss"][0] != pytest.approx(history["mse"][0], rel=0.01)
     assert 0 < history["mse"][0] < 1
 
 
 def test_saved_models_are_the_same_in_a_fresh_process_and_go_on(digits, tmp_path):
     for name in MODELS:  # one process for all of them, as it takes seconds to start
         model = small(name)
+        model.run_eagerly = True  # four steps are not worth a compilation
         model.fit(digits[:128], epochs=1, verbose=0)
+        model.run_eagerly = False
         model.save(tmp_path / f"{name}.keras")
         np.savez(tmp_path / f"{name}.npz", x=digits[:32], y=model.reconstruct(digits[:32]))
     script = """if True:
@@ -230,7 +241,8 @@ def test_set_random_seed_repeats_a_whole_training(name, digits):
     for _ in range(2):
         keras.utils.set_random_seed(5)
         model = small(name, seed=None)
-        model.fit(digits[:200], epochs=most(model, 2), verbose=0)
+        model.run_eagerly = name not in FOUR_WAYS
+        model.fit(digits[:64], epochs=most(model, 2), verbose=0)
         trained.append(model.get_weights())
     for one, two in zip(*trained, strict=True):
         np.testing.assert_array_equal(one, two)
@@ -243,6 +255,7 @@ def test_other_precisions_train(name, policy, digits):
     keras.config.set_dtype_policy(policy)
     try:
         model = small(name)
+        model.run_eagerly = policy == "mixed_bfloat16" and name not in FOUR_WAYS
         history = model.fit(digits[:64], verbose=0).history
         assert np.isfinite(history["loss"]).all()
         expected = "float64" if policy == "float64" else "float32"
@@ -315,6 +328,7 @@ def train_on(name, shape):
         return
     x = np.random.default_rng(0).random((5, *shape), "float32")
     before = model.get_weights()
+    model.run_eagerly = True
     history = model.fit(x, batch_size=3, epochs=1, verbose=0).history
     assert np.isfinite(history["loss"][0])
     assert any((a != b).any() for a, b in zip(before, model.get_weights(), strict=True))

@@ -8,12 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import aezoo
-from aezoo.layers import GaussianCorruption, MaskingCorruption, SaltAndPepperCorruption
+from aezoo.layers import (
+    AffineCorruption,
+    GaussianCorruption,
+    MaskingCorruption,
+    SaltAndPepperCorruption,
+)
 
 LAYERS = {
     "gaussian": GaussianCorruption,
     "masking": MaskingCorruption,
     "salt_and_pepper": SaltAndPepperCorruption,
+    "affine": AffineCorruption,
 }
 
 
@@ -25,7 +31,7 @@ def call(layer, x, training=True):
 @settings(max_examples=15, deadline=None)
 @given(level=st.floats(0, 1), seed=st.integers(0, 2**31 - 1))
 def test_corruption_repeats_by_seed_and_is_silent_outside_training(kind, level, seed):
-    x = np.random.default_rng(0).random((7, 5, 3)).astype("float32")
+    x = np.random.default_rng(0).random((7, 5, 6, 3)).astype("float32")
     layer = LAYERS[kind](level, seed=seed)
     noisy = call(layer, x)
     assert noisy.shape == x.shape
@@ -38,6 +44,26 @@ def test_corruption_repeats_by_seed_and_is_silent_outside_training(kind, level, 
         assert (call(layer, x) != noisy).any()  # the next draw differs
     if level == 0:
         np.testing.assert_allclose(noisy, x, atol=1e-7)
+
+
+def test_affine_maps_move_images_by_what_they_draw():
+    image = np.zeros((400, 21, 31, 1), "float32")
+    image[:, 10, 15] = 1  # the centre moves by the shift alone
+    moved = call(AffineCorruption(0.1, seed=0), image)
+    totals = moved.sum((1, 2, 3))
+    seen = totals > 0.3
+    rows, columns = (
+        (moved * np.arange(n).reshape(s)).sum((1, 2, 3))[seen] / totals[seen]
+        for n, s in ((21, (-1, 1, 1)), (31, (1, -1, 1)))
+    )
+    assert abs(rows.mean() - 10) < 0.2
+    assert abs(columns.mean() - 15) < 0.2
+    assert 0.3 < rows.std() < 0.8  # 0.1 * 21 / 4
+    assert 0.5 < columns.std() < 1.1  # 0.1 * 31 / 4
+    plain = np.random.default_rng(0).random((3, 8, 9, 2)).astype("float32")
+    np.testing.assert_allclose(call(AffineCorruption(0.0), plain), plain, atol=1e-6)
+    with pytest.raises(ValueError, match=r"takes images.*Received: \(9,\)"):
+        AffineCorruption(0.1)(np.zeros((2, 9)))
 
 
 def test_corruption_has_the_level_it_says():

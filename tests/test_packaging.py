@@ -8,7 +8,9 @@ import venv
 import zipfile
 
 import pytest
+from PIL import Image
 
+from benchmarks.pretrained import embedded
 from tests.conftest import ROOT
 
 
@@ -36,6 +38,8 @@ def test_metadata(wheel):
     assert message["License-Expression"] == "Apache-2.0" or message["License"] == "Apache-2.0"
     assert set(message.get_all("Provides-Extra")) >= {"test", "gpu"}
     assert "aezoo/py.typed" in names
+    for file in ("weights.npz", "card.json", "recipe.toml"):
+        assert f"aezoo/pretrained/conv_ae.mnist/{file}" in names
     assert all(name.startswith(("aezoo/", "aezoo-")) for name in names)
     assert any(name.endswith("LICENSE") for name in names)
 
@@ -69,3 +73,15 @@ def test_installs_into_an_empty_environment_and_runs_from_another_directory(whee
         where, cwd=elsewhere, env=environment, capture_output=True, text=True, check=True
     )
     assert str(site) in done.stdout
+    three_lines = (
+        "import aezoo, numpy as np; from PIL import Image; "
+        "model = aezoo.conv_ae(weights='mnist'); "
+        "x = np.asarray(Image.open('digit.png'))[None, ..., None]; "
+        "print(model.reconstruction_error(x)[0])"
+    )
+    Image.fromarray(embedded((28, 28, 1))[0, ..., 0]).save(elsewhere / "digit.png")
+    done = subprocess.run(
+        [python, "-c", three_lines], cwd=elsewhere, env=environment, capture_output=True,
+        text=True, check=True,
+    )  # fmt: skip
+    assert 0 < float(done.stdout) < 0.05

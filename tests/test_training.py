@@ -286,3 +286,22 @@ def test_pictures_are_drawn_for_images_series_and_vectors(tmp_path):
         for name in ("reconstructions.png", "history.png"):
             with Image.open(run.folder / name) as picture:
                 assert np.asarray(picture.convert("L")).std() > 5
+
+
+def test_augmentation_moves_input_and_target_alike(digits):
+    from aezoo.data._pipeline import augmented
+
+    dataset = aezoo.data.load(digits[:64], batch_size=32, shuffle=False)
+    moved = augmented(dataset, 0.1, seed=0)
+    first, second = ([np.asarray(batch) for batch in moved] for _ in range(2))
+    assert first[0].shape == (32, 8, 8, 1)
+    assert first[0].dtype == "float32"
+    assert (first[0] != digits[:32] / np.float32(255)).any()
+    assert (first[0] != second[0]).any()  # every epoch has maps of its own
+    model = aezoo.conv_ae((8, 8, 1), 8, seed=0)
+    run = aezoo.train(model, "digits", 4, augment=0.05, seed=0, verbose=False)
+    assert run.history["mse"][-1] < 0.7 * run.history["mse"][0]
+    with pytest.raises(ValueError, match=r"takes images.*Received: \(64,\)"):
+        aezoo.train(aezoo.dense_ae((64,), 4), digits.reshape(-1, 64), 1, augment=0.1, verbose=False)
+    with pytest.raises(ValueError, match="`augment`"):
+        aezoo.train(model, "digits", 1, augment=-1.0, verbose=False)

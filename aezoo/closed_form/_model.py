@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from aezoo import _checks
-from aezoo._autoencoder import Autoencoder, _guarded, _split
+from aezoo._autoencoder import Autoencoder, _guarded
 from aezoo.closed_form._moments import Moments
 from aezoo.closed_form._passes import Sample, Stage, blocks
 
@@ -89,7 +89,7 @@ class ClosedForm(Autoencoder):
                 )
         x = _checks.check_training_data(self, _checks.as_array(x), y)
         if validation_split and validation_data is None:
-            x, y, _, validation_data = _split(x, y, {}, validation_split)
+            x, y, _, validation_data = _checks.split_arrays(x, y, {}, validation_split)
         run = keras.callbacks.CallbackList(
             callbacks,
             add_history=True,

@@ -123,6 +123,16 @@ def _counted(dataset, steps: int):
     return dataset.apply(tf.data.experimental.assert_cardinality(steps))
 
 
+def augmented(dataset, strength: float, seed: int | None):
+    """Batches of images under affine maps, drawn anew in every step of every epoch."""
+    from aezoo._pixels import scale_pixels
+    from aezoo.layers.corruption import AffineCorruption
+
+    layer = AffineCorruption(strength, seed=seed)
+    layer.build(dataset.element_spec.shape)
+    return dataset.map(lambda x: layer(scale_pixels(x), training=True))
+
+
 def from_pairs(pairs, like):
     """A dataset of the (input, target, ...) batches that `pairs()` yields.
 

@@ -1,6 +1,9 @@
 """Registered Keras layers that more than one family of autoencoders uses."""
 
 from aezoo.layers.corruption import (
+    AffineCorruption as AffineCorruption,
+)
+from aezoo.layers.corruption import (
     GaussianCorruption as GaussianCorruption,
 )
 from aezoo.layers.corruption import (

@@ -121,6 +121,8 @@ class AddPositions(keras.layers.Layer):
 class MaskPatches(keras.layers.Layer):
     """Keeps a random share of the tokens in training, and where `drawing` is set; else all.
 
+    A frozen one keeps all.
+
     Args:
         ratio: Share of the tokens that are left out.
         seed: Integer that fixes the masks, or None.
@@ -145,7 +147,7 @@ class MaskPatches(keras.layers.Layer):
 
     def call(self, tokens, training=None):
         batch, count = ops.shape(tokens)[0], tokens.shape[1]
-        self.mask = None
+        self.mask, training = None, training and self.trainable
         if not training and not self.drawing:
             return tokens, ops.broadcast_to(ops.arange(count), (batch, count))
         kept = max(1, round(count * (1 - self.ratio)))

@@ -81,7 +81,8 @@ class VectorQuantizer(keras.layers.Layer):
             self.use_metric.update_state(indices)
         if not training:
             return quantized
-        self._follow(ops.stop_gradient(inputs), indices)
+        if self.trainable:
+            self._follow(ops.stop_gradient(inputs), indices)
         return inputs + ops.stop_gradient(quantized - inputs)
 
     def indices(self, vectors):

@@ -70,6 +70,7 @@ class Sampling(keras.layers.Layer):
             units = ops.maximum(ops.mean(divergence, 0), self.free_bits)
             add_penalty(self, self._weight(training) * ops.sum(units))
         self.log_ratio = None
+        training = training and self.trainable
         if not training and not self.drawing:
             return mean
         if self.samples > 1:

@@ -13,8 +13,8 @@ def dense(units, seeds, name, activation=None):
 def transformer_block(x, width, heads, seeds, name, seen=None):
     """Attention and a dense net, each behind a normalisation and beside the identity."""
     normal = layers.LayerNormalization(name=f"{name}_attention_normalisation")(x)
-    starts = [seeds() for _ in range(4)]
-    attention = SelfAttention(heads, max(1, width // heads), starts, name=f"{name}_attention")
+    four = [seeds() for _ in range(4)]
+    attention = SelfAttention(heads, max(1, width // heads), four, name=f"{name}_attention")
     attended = attention(normal if seen is None else [normal, seen])
     x = layers.Add(name=f"{name}_attended")([x, attended])
     normal = layers.LayerNormalization(name=f"{name}_dense_normalisation")(x)
@@ -31,20 +31,20 @@ class SelfAttention(layers.Layer):
     Args:
         heads: Number of heads.
         size: Size of a head.
-        starts: Integers that fix the initial weights of query, key, value and output.
+        seeds: Integers that fix the initial weights of query, key, value and output.
 
     Where tokens come with a mask (batch, tokens), those at False are not attended to.
     """
 
-    def __init__(self, heads, size, starts, **kwargs):
+    def __init__(self, heads, size, seeds, **kwargs):
         super().__init__(**kwargs)
-        self.heads, self.size, self.starts = heads, size, starts
+        self.heads, self.size, self.seeds = heads, size, seeds
 
     def build(self, input_shape):
         width = _tokens(input_shape)[-1]
         sizes = dict.fromkeys(("query", "key", "value"), self.heads * self.size)
         for (name, units), start in zip(
-            {**sizes, "output": width}.items(), self.starts, strict=True
+            {**sizes, "output": width}.items(), self.seeds, strict=True
         ):
             start = keras.initializers.GlorotUniform(seed=start)
             layer = layers.Dense(units, kernel_initializer=start, name=name)
@@ -63,7 +63,7 @@ class SelfAttention(layers.Layer):
         return self.output_layer(ops.reshape(mixed, (-1, shape[1], self.heads * self.size)))
 
     def get_config(self):
-        config = {"heads": self.heads, "size": self.size, "starts": self.starts}
+        config = {"heads": self.heads, "size": self.size, "seeds": self.seeds}
         return {**super().get_config(), **config}
 
     def compute_output_shape(self, input_shape):

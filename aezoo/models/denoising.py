@@ -49,10 +49,12 @@ def denoising_ae(
         latent_dim: Size of the code.
         architecture: "conv", "dense", or None: "conv" for images and series, "dense"
             for vectors.
-        corruption: "gaussian", "masking", "salt_and_pepper", a Keras layer, or None for
-            training on (noisy, clean) pairs of your own.
-        level: Standard deviation of gaussian noise in units of the data, or the share
-            of values that the other corruptions replace.
+        corruption: "gaussian", "masking", "salt_and_pepper", "affine", a Keras layer, or
+            None for training on (noisy, clean) pairs of your own. "affine" moves, turns and
+            stretches images: its codes serve a classifier best.
+        level: Standard deviation of gaussian noise in units of the data, the share of
+            values that "masking" and "salt_and_pepper" replace, or the strength of
+            "affine", see `AffineCorruption`.
         clip: Whether gaussian noise is clipped to [0, 1].
         filters: Channels of the stages of architecture "conv", see `conv_ae`.
         hidden_units: Hidden layers of architecture "dense", see `dense_ae`.

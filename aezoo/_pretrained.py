@@ -1,0 +1,206 @@
+"""Pretrained weights: a folder a tag, with the weights, a card, and the recipe that made them."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import inspect
+import json
+import pathlib
+from fnmatch import fnmatchcase
+
+import keras
+import numpy as np
+
+from aezoo._arguments import as_json, check_choice, nearest
+from aezoo._run_folder import replacing
+from aezoo._version import __version__
+
+SHIPPED = pathlib.Path(__file__).parent / "pretrained"
+CARD, WEIGHTS, RECIPE = "card.json", "weights.npz", "recipe.toml"
+FILES = (".weights.h5", ".keras")
+FREE = ("optimizer", "loss", "learning_rate", "jit_compile", "compile", "seed", "name")
+
+
+def list_weights(pattern: str = "*") -> list[str]:
+    """The names of the shipped weights, sorted.
+
+    Args:
+        pattern: A shell-style wildcard that the names must match.
+
+    Returns:
+        Names `model.tag`: `aezoo.model(weights="tag")` loads them.
+
+    Example:
+
+    >>> aezoo.list_weights("conv_ae.*")
+    ['conv_ae.cifar10', 'conv_ae.mnist']
+    """
+    names = (card.parent.name for card in SHIPPED.glob(f"*/{CARD}"))
+    return sorted(name for name in names if fnmatchcase(name, pattern))
+
+
+def find_folder(model: str, weights) -> pathlib.Path | None:
+    """The folder of pretrained weights that `weights` means; None for nothing and for a file.
+
+    Raises:
+        ValueError: if it is neither a tag of that model, nor a folder with a card, nor the
+            name of a weights file.
+    """
+    if weights is None or str(weights).endswith(FILES):
+        return None
+    for folder in (SHIPPED / f"{model}.{weights}", pathlib.Path(str(weights))):
+        if (folder / CARD).is_file():
+            return folder
+    tags = [name.split(".", 1)[1] for name in list_weights(f"{model}.*")]
+    have = f"one of the tags {', '.join(map(repr, tags))}{nearest(weights, tags)}, " if tags else ""
+    raise ValueError(
+        f"`weights` must be None, {have}a folder of save_pretrained, or the path of a .weights.h5 "
+        f"or .keras file. Received: {weights!r}"
+    )
+
+
+def read_card(folder) -> dict:
+    """The card of a folder of pretrained weights, whose hash is checked."""
+    folder = pathlib.Path(folder)
+    try:
+        card = json.loads((folder / CARD).read_text())
+        model, arguments, sha256 = card["model"], card["arguments"], card["sha256"]
+        received = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"`weights` must be a folder with a whole {CARD} and {WEIGHTS} "
+            f"({type(error).__name__}). Received: {folder}"
+        ) from error
+    if received != sha256:
+        raise ValueError(
+            f"`weights` must be as they were saved: the sha256 of {WEIGHTS} is not that of its "
+            f"card. Received: {folder}"
+        )
+    return {**card, "model": model, "arguments": arguments}
+
+
+def merged_arguments(model: str, card: dict, given: dict) -> dict:
+    """The card's arguments and those that were given, which may not contradict.
+
+    Raises:
+        ValueError: if the card is of another model, or fixes an argument at another value.
+    """
+    if card["model"] != model:
+        raise ValueError(
+            f"`weights` must be those of a {model}. Received: those of a {card['model']}"
+        )
+    for key, value in given.items():
+        fixed = card["arguments"].get(key, value)
+        if key not in FREE and as_json(value) != as_json(fixed):
+            raise ValueError(
+                f"`{key}` must be {fixed!r}, as the weights fix it, or be left out. "
+                f"Received: {value!r}"
+            )
+    return {**card["arguments"], **given, "weights": None}
+
+
+def load_pretrained(model, folder) -> None:
+    """Puts the weights of a folder into a model of its card."""
+    with np.load(pathlib.Path(folder) / WEIGHTS, allow_pickle=False) as arrays:
+        for key, variable in _variables(model).items():
+            if key not in arrays or arrays[key].shape != tuple(variable.shape):
+                raise ValueError(
+                    f"`weights` must fit the model: {key} of shape {tuple(variable.shape)} is "
+                    f"missing. Received: {folder}"
+                )
+            variable.assign(arrays[key].astype("float32"))
+
+
+def save_pretrained(
+    model,
+    folder: str | pathlib.Path,
+    *,
+    precision: str = "float16",
+    overwrite: bool = False,
+    **about,
+) -> pathlib.Path:
+    """Saves weights and a card that `weights=folder` loads, in a third of the space.
+
+    Args:
+        model: An `Autoencoder` that a factory of the zoo made, or that was loaded.
+        folder: Where `weights.npz` and `card.json` are written.
+        precision: "float16" or "float32" on disk.
+        overwrite: Whether an earlier card in the folder may be replaced.
+        **about: More entries of the card, such as data="mnist" or figures={...}.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: if the model was not made by a factory, or the folder holds a card.
+
+    Example:
+
+    >>> import tempfile
+    >>> model = aezoo.dense_ae((8, 8, 1), 4, hidden_units=(32,), seed=0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = aezoo.save_pretrained(model, folder)
+    ...     aezoo.dense_ae(weights=folder).encoder.output_shape
+    (None, 4)
+    """
+    check_choice("precision", precision, ("float16", "float32"))
+    folder, made = pathlib.Path(folder), _arguments(model)
+    if made is None:
+        raise ValueError(
+            "`model` must be made by a factory of the zoo, with arguments that JSON can hold. "
+            f"Received: {model!r}"
+        )
+    if (folder / CARD).exists() and not overwrite:
+        raise ValueError(f"`folder` must be new, or overwrite must be given. Received: {folder}")
+    arrays = {key: keras.ops.convert_to_numpy(v) for key, v in _variables(model).items()}
+    arrays = {
+        key: value.astype(precision) if value.dtype.kind == "f" else value
+        for key, value in arrays.items()
+    }
+    if not all(np.isfinite(value).all() for value in arrays.values()):
+        raise ValueError(
+            f"`precision` must be able to hold the weights. Received: {precision!r}, in which "
+            "some are infinite"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / WEIGHTS) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+    weights = (folder / WEIGHTS).read_bytes()
+    card = {
+        "model": model.recipe["model"],
+        "arguments": made,
+        **about,
+        "parameters": model.count_params(),
+        "precision": precision,
+        "bytes": len(weights),
+        "sha256": hashlib.sha256(weights).hexdigest(),
+        "versions": {"aezoo": __version__, "keras": importlib.metadata.version("keras")},
+    }
+    with replacing(folder / CARD) as temporary:
+        temporary.write_text(json.dumps(card, indent=2) + "\n")
+    return folder
+
+
+def _arguments(model) -> dict | None:
+    """All arguments that made a model, defaults too, but those that any user may choose."""
+    from aezoo._registry import get_factory
+
+    recipe = as_json(getattr(model, "recipe", None))
+    if not recipe:
+        return None
+    parameters = inspect.signature(get_factory(recipe["model"])).parameters
+    values = {key: parameter.default for key, parameter in parameters.items()}
+    values.update(recipe["arguments"])
+    return as_json(
+        {key: value for key, value in values.items() if key not in FREE and key != "weights"}
+    )
+
+
+def _variables(model) -> dict:
+    """The weights of each part by their names, which do not depend on what else was built."""
+    found = {}
+    for part in model.layers:
+        for variable in part.weights:
+            found[f"{part.name}/{variable.path}"] = variable
+    return found

@@ -1,0 +1,64 @@
+"""Recipes: small files that say how a model is trained, read by `aezoo train --recipe`."""
+
+from __future__ import annotations
+
+import inspect
+import pathlib
+import tomllib
+
+from aezoo._arguments import nearest
+from aezoo._pretrained import RECIPE, SHIPPED
+from aezoo._registry import get_factory
+
+PARTS = ("about", "model", "data", "arguments", "training")
+
+
+def list_recipes() -> list[str]:
+    """The names of the recipes that come with the package."""
+    return sorted(path.parent.name for path in SHIPPED.glob(f"*/{RECIPE}"))
+
+
+def read_recipe(recipe: str) -> dict:
+    """`model`, `data`, `arguments` of the factory and `training` arguments of `aezoo.train`.
+
+    Args:
+        recipe: A name of `list_recipes()`, or the path of a `.toml` file.
+
+    Raises:
+        ValueError: if there is no such recipe, or it holds what it should not.
+    """
+    from aezoo._training import train
+
+    path = SHIPPED / recipe / RECIPE
+    if recipe.endswith(".toml"):
+        path = pathlib.Path(recipe)
+    if not path.is_file():
+        names = list_recipes()
+        raise ValueError(
+            f"`--recipe` must be one of {', '.join(names)}{nearest(recipe, names)}, or the path "
+            f"of a .toml file. Received: {recipe!r}"
+        )
+    try:
+        content = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"`--recipe` must be TOML ({error}). Received: {path}") from error
+    _check_keys("a recipe", content, PARTS)
+    if not isinstance(content.get("model"), str) or not isinstance(content.get("data"), str):
+        raise ValueError(f"A recipe must have texts `model` and `data`. Received: {content}")
+    factory = inspect.signature(get_factory(content["model"])).parameters
+    arguments, training = content.get("arguments", {}), content.get("training", {})
+    _check_keys("`arguments`", arguments, factory)
+    _check_keys("`training`", training, inspect.signature(train).parameters)
+    arguments = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()
+    }
+    return {**content, "arguments": arguments, "training": training}
+
+
+def _check_keys(what, content, known) -> None:
+    for key in content:
+        if key not in known:
+            raise ValueError(
+                f"{what[0].upper()}{what[1:]} must hold only {', '.join(known)}"
+                f"{nearest(key, list(known))}. Received: {key!r}"
+            )

@@ -1,0 +1,165 @@
+"""`aezoo train MODEL`: a command whose options are the arguments of the factory and of `train`."""
+
+from __future__ import annotations
+
+import inspect
+import pathlib
+from typing import Annotated
+
+import typer
+from typer.core import TyperGroup
+
+from aezoo._options import flag, option, options, parse
+
+FACTORY_ONLY = ("input_shape", "compile", "name")
+RECIPE_ONLY = ("model", "data", "out", "validation_data", "test_data", "callbacks", "verbose",
+               "resume", "overwrite")  # fmt: skip
+
+
+class TrainCommands(TyperGroup):
+    """`aezoo train MODEL`: one command a model, with the options of its factory."""
+
+    def list_commands(self, ctx):
+        import aezoo
+
+        return aezoo.list_models()
+
+    def get_command(self, ctx, cmd_name):
+        from aezoo._registry import get_factory
+
+        return _train_command(cmd_name, get_factory(cmd_name))
+
+
+train_app = typer.Typer(cls=TrainCommands, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@train_app.callback(invoke_without_command=True)
+def train_callback(
+    context: typer.Context,
+    recipe: Annotated[
+        str | None, typer.Option(help="A name, such as conv_ae.mnist, or a .toml file.")
+    ] = None,
+    out: Annotated[pathlib.Path | None, typer.Option(help="The run folder (runs/NAME).")] = None,
+    data_dir: Annotated[str | None, typer.Option(help="Where TFDS finds its data.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a killed run.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run.")] = False,
+) -> None:
+    """Runs a recipe, where no model is named."""
+    if context.invoked_subcommand is not None:
+        return
+    from aezoo._recipes import read_recipe
+
+    if recipe is None:
+        raise ValueError("`aezoo train` must be given a model or --recipe. Received: neither")
+    content = read_recipe(recipe)
+    training = {**content["training"], **({"data_dir": data_dir} if data_dir else {})}
+    name = pathlib.Path(recipe).stem if recipe.endswith(".toml") else recipe
+    out = out or pathlib.Path("runs") / name
+    _train(
+        content["model"], content["arguments"], training, content["data"], out, resume, overwrite
+    )
+
+
+def _train_command(name, factory):
+    """A command whose options are the arguments of the factory and of the recipe."""
+    from aezoo import train
+    from aezoo._registry import summary
+
+    factory_options = options(factory, FACTORY_ONLY)
+    recipe_options = options(train, RECIPE_ONLY)
+    own = {
+        "data": option(str, "data", "digits, a TFDS name, a file or a folder (default digits)."),
+        "out": option(str, "out", f"The run folder (default runs/{name})."),
+        "resume": flag("resume", "Go on with a run that was killed; its options are kept."),
+        "overwrite": flag("overwrite", "Replace an earlier run in the folder."),
+    }
+
+    def command(**given):
+        arguments = {key: parse(key, given[key], factory) for key in factory_options}
+        recipe = {key: parse(key, given[key], train) for key in recipe_options}
+        _train(
+            name,
+            {key: value for key, value in arguments.items() if value is not None},
+            {key: value for key, value in recipe.items() if value is not None},
+            given["data"],
+            pathlib.Path(given["out"] or f"runs/{name}"),
+            given["resume"],
+            given["overwrite"],
+        )
+
+    command.__doc__ = summary(factory)
+    parameters = {**own, **factory_options, **recipe_options}
+    command.__signature__ = inspect.Signature(list(parameters.values()))
+    command.__annotations__ = {key: made.annotation for key, made in parameters.items()}
+    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    single.command(name)(command)
+    return typer.main.get_command(single)
+
+
+def _train(name, arguments, recipe, data, out, resume, overwrite):
+    import keras
+
+    from aezoo import create, train
+    from aezoo._run_folder import CONFIG, RunFolder
+    from aezoo.data import load
+
+    folder = RunFolder(out)
+    if resume and folder.exists:
+        config = folder.read_json(CONFIG)
+        _refuse_other_options(
+            config, name, {**arguments, **recipe, **({"data": data} if data else {})}
+        )
+        arguments = {
+            key: value for key, value in config["arguments"].items() if key != "input_shape"
+        }
+        kept = {key: value for key, value in config["training"].items() if value is not None}
+        recipe, data = {**recipe, **kept}, config["data"]
+    data = data or "digits"
+    if "seed" in recipe:
+        keras.utils.set_random_seed(recipe["seed"])
+        arguments["seed"] = recipe["seed"]
+    source = {key: recipe[key] for key in ("image_size", "data_dir") if key in recipe}
+    sample = load(data, limit=1, **source).element_spec
+    model = create(name, tuple(sample.shape[1:]), **arguments)
+    run = train(model, data, out=out, resume=resume, overwrite=overwrite, **recipe)
+    if run.interrupted:
+        raise SystemExit(130)
+    _print_metrics(run)
+
+
+def _refuse_other_options(config, name, given):
+    before = {"model": config["model"], "data": config["data"], **config["training"]}
+    before.update(config["arguments"])
+    for key, value in {"model": name, **given}.items():
+        old = before.get(key)
+        if key != "data_dir" and old != (list(value) if isinstance(value, tuple) else value):
+            raise ValueError(
+                f"`--{key.replace('_', '-')}` must be that of the run to resume, {old!r}. "
+                f"Received: {value!r}"
+            )
+
+
+def _print_metrics(run):
+    from rich.console import Console
+    from rich.table import Table
+
+    metrics = run.metrics
+    table = Table(
+        "", "MSE", "PSNR (dB)", title=f"{metrics['samples']} {metrics['evaluated_on']} samples"
+    )
+    labels = {"noisy": "noisy input", "affine": "best affine map"}
+    labels["pca"] = f"PCA, {metrics['pca'].get('latent_dim')} components"
+    rows = {
+        run.model.name: metrics,
+        **{labels[key]: metrics[key] for key in labels if key in metrics},
+    }
+    for label, figures in rows.items():
+        table.add_row(label, f"{figures['mse']:.5f}", f"{figures['psnr']:.2f}")
+    console = Console()
+    console.print(table)
+    console.print(
+        f"{metrics['seconds_per_epoch']:.2f} s an epoch, "
+        f"{metrics['images_per_second']:,} samples/s, "
+        f"{metrics['parameters']:,} parameters. The run is in {run.folder}",
+        highlight=False,
+    )

@@ -1,0 +1,75 @@
+"""`aezoo transfer`: probes and label curves of a run, as a table, a file and a picture."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import sys
+
+from aezoo._options import integers
+from aezoo._run_folder import CONFIG, RunFolder, replacing
+
+
+def run_transfer(run, data, labels_per_class, seeds, steps, pooling, limit, data_dir, out):
+    from aezoo import load_model, transfer
+    from aezoo.data import arrays
+    from aezoo.transfer._features import features
+    from aezoo.transfer._label_curve import pca
+    from aezoo.transfer._probes import neighbour_probe, probe
+
+    numbers = integers("labels_per_class", labels_per_class)
+    model = load_model(run)
+    folder = run if run.is_dir() else run.parent
+    data = data or _data_of(folder)
+    size = model.input_shape[1:3] if len(model.input_shape) == 4 else None
+    options = {"labels": True, "image_size": size, "data_dir": data_dir}
+    train = arrays(data, "train", limit=limit, **options)
+    test = arrays(data, "test", **options)
+    curve = transfer.label_curve(
+        model, train, test, numbers, seeds, steps=steps, pooling=pooling,
+        progress=lambda text: print(text, file=sys.stderr),
+    )  # fmt: skip
+    print("all labels", file=sys.stderr)
+    codes = {model.name: [features(model, part[0], pooling=pooling) for part in (train, test)]}
+    width = codes[model.name][0].shape[1]
+    codes[f"PCA, {width} components"] = pca(train[0], test[0], width)
+    figures = {}
+    for name, (x, test_x) in codes.items():
+        figures[name] = {
+            "linear probe": probe(x, train[1], test_x, test[1]).accuracy,
+            "nearest neighbours": neighbour_probe(x, train[1], test_x, test[1]).accuracy,
+        }
+    _print(figures, curve, len(train[1]), len(test[1]))
+    target = pathlib.Path(out or folder)
+    target.mkdir(parents=True, exist_ok=True)
+    results = {"data": data, "train_samples": len(train[1]), "test_samples": len(test[1]),
+               "all_labels": figures, "label_curve": curve.rows}  # fmt: skip
+    with replacing(target / "transfer.json") as temporary:
+        temporary.write_text(json.dumps(results, indent=2) + "\n")
+    with replacing(target / "label_curve.png") as temporary:
+        curve.figure().savefig(temporary, dpi=100, format="png")
+    print(f"transfer.json and label_curve.png are in {target}")
+
+
+def _data_of(folder) -> str:
+    """The data that a run was trained on."""
+    if not (folder / CONFIG).is_file():
+        raise ValueError(f"`--data` must be given for a file without a run. Received: {folder}")
+    return RunFolder(folder).read_json(CONFIG)["data"]
+
+
+def _print(figures, curve, samples, tested):
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("", *next(iter(figures.values())), title=f"{samples} labels, {tested} tested")
+    for name, row in figures.items():
+        table.add_row(name, *(f"{value:.4f}" for value in row.values()))
+    console = Console()
+    console.print(table)
+    numbers = sorted({row["labels_per_class"] for row in curve.rows})
+    table = Table("accuracy", *(f"{number} a class" for number in numbers))
+    for method in dict.fromkeys(row["method"] for row in curve.rows):
+        cells = [row for row in curve.rows if row["method"] == method]
+        table.add_row(method, *(f"{row['accuracy']:.4f} ± {row['spread']:.4f}" for row in cells))
+    console.print(table)

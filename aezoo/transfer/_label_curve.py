@@ -1,0 +1,205 @@
+"""How far few labels go: a frozen encoder, a fine-tuned one, and the same net untrained."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from aezoo._arguments import check_positive_integer, check_positive_integers
+from aezoo._seeds import Seeds
+from aezoo.transfer._features import encoder_of, features
+from aezoo.transfer._heads import classifier, copied, unfreeze
+from aezoo.transfer._probes import labelled, probe
+
+METHODS = ("PCA, linear probe", "linear probe", "fine-tuned", "random weights")
+
+
+@dataclasses.dataclass
+class LabelCurve:
+    """What `label_curve` returns; prints as a table.
+
+    Attributes:
+        rows: One dict a method and number of labels: method, labels_per_class, accuracy
+            (mean over the seeds), spread (their standard deviation), seeds.
+    """
+
+    rows: list[dict]
+
+    def __str__(self) -> str:
+        numbers = sorted({row["labels_per_class"] for row in self.rows})
+        methods = list(dict.fromkeys(row["method"] for row in self.rows))
+        lines = ["accuracy with".ljust(20) + "".join(f"{n:>7} a class" for n in numbers)]
+        for method in methods:
+            cells = {r["labels_per_class"]: r for r in self.rows if r["method"] == method}
+            texts = [f"{cells[n]['accuracy']:.4f} ±{cells[n]['spread']:.3f}" for n in numbers]
+            lines.append(method.ljust(20) + "".join(f"{text:>15}" for text in texts))
+        return "\n".join(lines)
+
+    def figure(self):
+        """Accuracy against the number of labels, as a matplotlib figure."""
+        from aezoo.plots import label_curve as draw
+
+        return draw(self.rows)
+
+
+def label_curve(
+    model,
+    train,
+    test,
+    labels_per_class: tuple[int, ...] = (10, 100),
+    seeds: int = 5,
+    *,
+    steps: int = 300,
+    learning_rate: float = 1e-3,
+    pooling: str | None = None,
+    progress=None,
+) -> LabelCurve:
+    """Accuracy with few labels: what the training without labels was worth.
+
+    Each seed draws other labelled samples. Four rows: a logistic regression on PCA of the
+    code's size, one on the frozen code, the encoder fine-tuned from there, and the same net
+    from random weights, trained by the same recipe. PCA and encoder have seen all training
+    samples, without labels.
+
+    Args:
+        model: An `Autoencoder` or an encoder.
+        train: As in `linear_probe`, but not a dataset.
+        test: As `train`.
+        labels_per_class: Numbers of labelled samples of each class.
+        seeds: How many times everything is repeated.
+        steps: Gradient steps of the fine-tuning, of at most 64 samples each.
+        learning_rate: Of the fine-tuning.
+        pooling: As in `features`.
+        progress: None, or a function that is called with a text before each part.
+
+    Returns:
+        A `LabelCurve`.
+
+    Raises:
+        ValueError: if an argument is not of the kind above.
+
+    Example:
+
+    >>> model = aezoo.pca_ae((8, 8, 1), latent_dim=16)
+    >>> history = model.fit(aezoo.data.load("digits"), verbose=0)
+    >>> curve = aezoo.transfer.label_curve(model, "digits", "digits", (5,), seeds=1, steps=2)
+    >>> [row["method"] for row in curve.rows]
+    ['PCA, linear probe', 'linear probe', 'fine-tuned', 'random weights']
+    """
+    numbers = check_positive_integers("labels_per_class", labels_per_class)
+    check_positive_integer("seeds", seeds)
+    check_positive_integer("steps", steps)
+    x, y = _arrays(train, "train")
+    test_x, test_y = _arrays(test, "test")
+    say = progress or (lambda text: None)
+    classes, y = np.unique(y, return_inverse=True)
+    test_y = np.searchsorted(classes, test_y)
+    _check_enough(classes, y, numbers)
+    say("features")
+    encoder = encoder_of(model)
+    codes = [features(encoder, part, pooling=pooling) for part in (x, test_x)]
+    linear = pca(x, test_x, codes[0].shape[1])
+    network = classifier(
+        encoder, len(classes), freeze=False, pooling=pooling, learning_rate=learning_rate, seed=0
+    )
+    unfreeze(network, learning_rate=learning_rate, batch_normalization=True)
+    trained, rows = encoder.get_weights(), []
+    for number in numbers:
+        found = {method: [] for method in METHODS}
+        for seed in range(seeds):
+            say(f"{number} labels a class, seed {seed + 1} of {seeds}")
+            chosen = _draw(y, number, seed)
+            labelled_x, labels = x[chosen], y[chosen]
+            found[METHODS[0]].append(probe(linear[0][chosen], labels, linear[1], test_y).accuracy)
+            first = probe(codes[0][chosen], labels, codes[1], test_y)
+            found[METHODS[1]].append(first.accuracy)
+            for method, weights in (
+                (METHODS[2], trained),
+                (METHODS[3], copied(encoder, Seeds(seed)).get_weights()),
+            ):
+                network.get_layer("encoder").set_weights(weights)
+                if method == METHODS[3]:
+                    parts = [features(network.get_layer("encoder"), part, pooling=pooling)
+                             for part in (labelled_x, test_x[:1])]  # fmt: skip
+                    first = probe(parts[0], labels, parts[1], test_y[:1])
+                _set_head(network, first.classifier)
+                _train(network, labelled_x, labels, steps, seed)
+                found[method].append(
+                    float((network.predict(test_x, 256, verbose=0).argmax(1) == test_y).mean())
+                )
+        for method, accuracies in found.items():
+            rows.append(
+                {
+                    "method": method,
+                    "labels_per_class": number,
+                    "accuracy": float(np.mean(accuracies)),
+                    "spread": float(np.std(accuracies)),
+                    "seeds": seeds,
+                }
+            )
+    return LabelCurve(rows)
+
+
+def pca(x, test_x, size: int):
+    """The first principal components of both, fitted on the first."""
+    from aezoo.closed_form.pca import pca_ae
+
+    shape = x.shape[1:]
+    model = pca_ae(shape, min(size, int(np.prod(shape))), output_activation=None)
+    model.fit(x, verbose=0)
+    return [model.encode(part) for part in (x, test_x)]
+
+
+def _arrays(data, split):
+    x, y = labelled(data, split)
+    if y is None:
+        raise ValueError(
+            f"`{split}` must be (x, labels) or a source for a label curve. "
+            f"Received: a {type(data).__name__}"
+        )
+    return x, y
+
+
+def _check_enough(classes, y, numbers):
+    fewest = np.bincount(y).min()
+    if max(numbers) > fewest:
+        raise ValueError(
+            f"`labels_per_class` must be at most {fewest}, the samples of the smallest class. "
+            f"Received: {max(numbers)}"
+        )
+
+
+def _draw(y, number, seed):
+    """Indices of so many samples of each class."""
+    generator = np.random.default_rng(seed)
+    return np.concatenate(
+        [
+            generator.choice(np.flatnonzero(y == label), number, replace=False)
+            for label in range(y.max() + 1)
+        ]
+    )
+
+
+def _set_head(network, fitted):
+    """The head begins as the logistic regression on standardised features."""
+    scaler, regression = fitted[0], fitted[-1]
+    kernel = regression.coef_ / scaler.scale_
+    bias = regression.intercept_ - kernel @ scaler.mean_
+    if len(kernel) == 1:  # two classes have one row
+        kernel, bias = np.concatenate([-kernel, kernel]) / 2, np.concatenate([-bias, bias]) / 2
+    network.get_layer("output").set_weights([kernel.T, bias])
+
+
+def _train(network, x, y, steps, seed):
+    """So many steps, each of 64 samples or all; the learning rate decays to 0."""
+    for variable in network.optimizer.variables:
+        if variable is not network.optimizer._learning_rate:
+            variable.assign(np.zeros(variable.shape, variable.dtype))
+    generator, peak = np.random.default_rng(seed), float(network.optimizer.learning_rate)
+    size = min(64, len(x))
+    for step in range(steps):
+        network.optimizer.learning_rate = peak * (1 + np.cos(np.pi * step / steps)) / 2
+        chosen = generator.choice(len(x), size, replace=False)
+        network.train_on_batch(x[chosen], y[chosen])
+    network.optimizer.learning_rate = peak

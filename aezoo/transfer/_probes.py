@@ -1,0 +1,182 @@
+"""What a simple classifier makes of frozen features."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from aezoo._arguments import check_number, check_positive_integer
+from aezoo._checks import as_array, inputs_of, is_array, is_dataset, to_numpy
+from aezoo.transfer._features import encoder_of, features, pooled
+
+REGULARIZATIONS = (0.001, 0.01, 0.1, 1.0, 10.0)
+CHOICE_SAMPLES = 10_000  # at most so many decide on the regularisation
+
+
+@dataclasses.dataclass
+class Probe:
+    """What `linear_probe` and `knn` return.
+
+    Attributes:
+        accuracy: Share of the test samples whose class was found.
+        classifier: The fitted scikit-learn classifier of features.
+        regularization: `C` of the logistic regression; None for neighbours.
+    """
+
+    accuracy: float
+    classifier: object
+    regularization: float | None = None
+
+
+def linear_probe(
+    model,
+    train,
+    test,
+    *,
+    pooling: str | None = None,
+    validation_split: float = 0.2,
+    max_iterations: int = 1000,
+    seed: int = 0,
+) -> Probe:
+    """Accuracy of a logistic regression on frozen features.
+
+    Features are standardised; the strength of the L2 penalty is chosen on a validation
+    split of the training samples, then all of them are fitted.
+
+    Args:
+        model: As in `features`.
+        train: (x, labels), a dataset of such batches, or a source of `aezoo.data.load`,
+            whose training split is taken.
+        test: The same for the accuracy; of a source the test split.
+        pooling: As in `features`.
+        validation_split: Share of the training samples that the penalty is chosen on.
+        max_iterations: Of the solver.
+        seed: Integer that fixes the split.
+
+    Returns:
+        A `Probe`.
+
+    Raises:
+        ValueError: if the model or the data is not of the kind above.
+
+    Example:
+
+    >>> model = aezoo.pca_ae((8, 8, 1), latent_dim=16)
+    >>> history = model.fit(aezoo.data.load("digits"), verbose=0)
+    >>> aezoo.transfer.linear_probe(model, "digits", "digits").accuracy > 0.9
+    True
+    """
+    check_number("validation_split", validation_split, 0.01, 0.99)
+    check_positive_integer("max_iterations", max_iterations)
+    x, y = labelled_features(model, train, "train", pooling)
+    test_x, test_y = labelled_features(model, test, "test", pooling)
+    return probe(x, y, test_x, test_y, validation_split, max_iterations, seed)
+
+
+def knn(model, train, test, *, neighbors: int = 10, pooling: str | None = None) -> Probe:
+    """Accuracy of the nearest neighbours in feature space.
+
+    Args:
+        model: As in `features`.
+        train: As in `linear_probe`.
+        test: As in `linear_probe`.
+        neighbors: How many vote.
+        pooling: As in `features`.
+
+    Returns:
+        A `Probe`.
+
+    Raises:
+        ValueError: if the model or the data is not of the kind above.
+
+    Example:
+
+    >>> model = aezoo.pca_ae((8, 8, 1), latent_dim=16)
+    >>> history = model.fit(aezoo.data.load("digits"), verbose=0)
+    >>> aezoo.transfer.knn(model, "digits", "digits", neighbors=3).accuracy > 0.9
+    True
+    """
+    check_positive_integer("neighbors", neighbors)
+    x, y = labelled_features(model, train, "train", pooling)
+    test_x, test_y = labelled_features(model, test, "test", pooling)
+    return neighbour_probe(x, y, test_x, test_y, neighbors)
+
+
+def neighbour_probe(x, y, test_x, test_y, neighbors: int = 10) -> Probe:
+    """`knn` of features."""
+    from sklearn.neighbors import KNeighborsClassifier
+
+    found = KNeighborsClassifier(min(neighbors, len(x))).fit(x, y)
+    return Probe(float(found.score(test_x, test_y)), found)
+
+
+def probe(x, y, test_x, test_y, validation_split=0.2, max_iterations=1000, seed=0) -> Probe:
+    """`linear_probe` of features."""
+    from sklearn.model_selection import train_test_split
+
+    classes, counts = np.unique(y, return_counts=True)
+    held_out = max(int(len(y) * validation_split), len(classes))
+    best = 1.0
+    if counts.min() > 1 and len(y) - held_out >= len(classes):
+        few = np.random.default_rng(seed).permutation(len(y))[:CHOICE_SAMPLES]
+        few = few if len(np.unique(y[few])) == len(classes) else np.arange(len(y))
+        stratify = y[few] if np.unique(y[few], return_counts=True)[1].min() > 1 else None
+        parts = train_test_split(
+            x[few], y[few], test_size=max(int(len(few) * validation_split), len(classes)),
+            random_state=seed, stratify=stratify,
+        )  # fmt: skip
+        scores = [
+            _logistic(strength, max_iterations).fit(parts[0], parts[2]).score(parts[1], parts[3])
+            for strength in REGULARIZATIONS
+        ]
+        best = REGULARIZATIONS[int(np.argmax(scores))]
+    found = _logistic(best, max_iterations).fit(x, y)
+    return Probe(float(found.score(test_x, test_y)), found, best)
+
+
+def _logistic(strength, max_iterations):
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=max_iterations))
+
+
+def labelled_features(model, data, split: str, pooling: str | None = None):
+    """(features, labels) of (x, labels), of a dataset, or of the split of a source."""
+    x, y = labelled(data, split)
+    if y is not None:
+        return features(model, x, pooling=pooling), y
+    network, vectors, labels = pooled(encoder_of(model), pooling), [], []
+    for batch in x:  # once: a shuffled dataset has another order the next time
+        if not isinstance(batch, (tuple, list)) or len(batch) < 2:
+            raise ValueError(
+                "`train` and `test` must hold labels: a dataset of (x, labels). "
+                f"Received: batches of a {type(batch).__name__}"
+            )
+        vectors.append(network.predict_on_batch(inputs_of(batch)))
+        labels.append(to_numpy(batch[1]))
+    return np.concatenate(vectors), np.concatenate(labels)
+
+
+def labelled(data, split: str):
+    """(x, labels) as arrays; (dataset, None) of a dataset."""
+    if is_dataset(data):
+        return data, None
+    if isinstance(data, (tuple, list)) and len(data) == 2:
+        x, y = as_array(data[0]), np.asarray(as_array(data[1]))
+        if not is_array(x) or y.ndim != 1 or len(x) != len(y):
+            raise ValueError(
+                "Labels must be an array of one integer a sample. Received: labels of shape "
+                f"{y.shape} for {len(x)} samples"
+            )
+        return x, y
+    if isinstance(data, (tuple, list)) or is_array(data):
+        raise ValueError(
+            f"`{split}` must be (x, labels), a dataset of such batches, or a source. "
+            f"Received: a {type(data).__name__} without labels"
+        )
+    from aezoo.data import arrays
+
+    return arrays(data, split, labels=True)

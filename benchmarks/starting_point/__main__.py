@@ -1,0 +1,88 @@
+"""Runs the programs and their answers; see the package."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import typer
+
+from benchmarks._results import write
+from benchmarks.starting_point import answers, keras_fit, numpy_loop, torch_loop
+
+PROGRAMS = {
+    "NumPy by hand, with its two mistakes": numpy_loop.train_with_mistakes,
+    "NumPy by hand": numpy_loop.train,
+    "Keras fit(X, X)": keras_fit.train,
+    "PyTorch loop": torch_loop.train,
+    "aezoo fit": answers.fit,
+    "aezoo pca_ae": answers.pca,
+    "aezoo random_feature_ae": answers.random_features,
+}
+GOALS = (0.02, 0.01, 0.005)
+
+
+def data(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Training and test samples, flat, in [0, 1]."""
+    if name == "uniform noise":
+        generator = np.random.default_rng(0)
+        return tuple(generator.random((1000, 784), "float32") for _ in range(2))
+    import aezoo
+
+    parts = [aezoo.data.arrays(name, part) for part in ("train", "test")]
+    return tuple(part.reshape(len(part), -1) / np.float32(255) for part in parts)
+
+
+def measure(program, name, epochs) -> dict:
+    """Seconds of training until each goal, and in the end; the test error."""
+    x, test = data(name)
+    errors, seconds, begun = [], [], time.perf_counter()
+
+    def on_epoch(reconstruct):
+        nonlocal begun
+        seconds.append(time.perf_counter() - begun)
+        errors.append(float(np.square(reconstruct(test) - test).mean()))
+        begun = time.perf_counter()
+
+    PROGRAMS[program](x, epochs, on_epoch)
+    total = np.cumsum(seconds)
+    found = {"program": program, "data": name, "epochs": len(errors)}
+    found["seconds_per_epoch"] = f"{np.median(seconds[1:] or seconds):.4f}"
+    for goal in GOALS:
+        reached = [when for when, error in zip(total, errors, strict=True) if error <= goal]
+        found[f"seconds_to_{goal}"] = f"{reached[0]:.2f}" if reached else ""
+    found["seconds"], found["test_mse"] = f"{total[-1]:.2f}", f"{errors[-1]:.5f}"
+    lines = inspect.getsource(PROGRAMS[program]).splitlines()
+    found["lines"] = sum(bool(line.strip()) for line in lines)
+    return found
+
+
+def main(
+    quick: bool = typer.Option(False, help="Digits and two epochs, to see that it runs."),
+    program: str = typer.Option(None, hidden=True),
+    name: str = typer.Option(None, hidden=True),
+    epochs: int = typer.Option(100, help="Epochs of the programs that have some."),
+) -> None:
+    if program:  # in a process of its own, so that no library warms another's caches
+        print(json.dumps(measure(program, name, epochs)))
+        return
+    rows = []
+    for name in ("digits",) if quick else ("uniform noise", "mnist"):
+        for program in PROGRAMS:
+            command = [sys.executable, "-m", "benchmarks.starting_point", "--program", program,
+                       "--name", name, "--epochs", str(2 if quick else epochs)]  # fmt: skip
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                print(f"{program} is left out: {done.stderr.strip().splitlines()[-1]}")
+                continue
+            rows.append(json.loads(done.stdout.splitlines()[-1]))
+            print(rows[-1], flush=True)
+    write(rows, "starting_point-quick" if quick else "starting_point")
+
+
+if __name__ == "__main__":
+    typer.run(main)
