@@ -1,5 +1,6 @@
 """A model zoo of autoencoders for Keras 3."""
 
+from aezoo import anomaly as anomaly
 from aezoo import callbacks as callbacks
 from aezoo import data as data
 from aezoo import layers as layers
@@ -7,6 +8,7 @@ from aezoo import plots as plots
 from aezoo import transfer as transfer
 from aezoo._autoencoder import Autoencoder as Autoencoder
 from aezoo._build import autoencoder as autoencoder
+from aezoo._impute import impute as impute
 from aezoo._pretrained import list_weights as list_weights
 from aezoo._pretrained import save_pretrained as save_pretrained
 from aezoo._registry import create as create

@@ -11,12 +11,16 @@ from aezoo.data import load, splits
 
 @dataclasses.dataclass
 class Parts:
-    """Datasets to train on, to validate on (or None), and to measure on in the end."""
+    """Datasets to train on, to validate on (or None), and to measure on in the end.
+
+    `held_out` is the share of the source's training data that is not trained on.
+    """
 
     training: object
     validation: object
     test: object
     evaluated_on: str
+    held_out: float | None = None
 
 
 def find_parts(data, validation, test, share, needs_validation, **options) -> Parts:
@@ -48,7 +52,7 @@ def find_parts(data, validation, test, share, needs_validation, **options) -> Pa
             "`early_stopping` must have validation data. Received: validation_data=None"
         )
     if test is not None:
-        return Parts(training, validation, test, "test")
+        return Parts(training, validation, test, "test", share)
     if validation is not None:
-        return Parts(training, validation, validation, "validation")
+        return Parts(training, validation, validation, "validation", share)
     return Parts(training, None, training, "train")

@@ -35,7 +35,10 @@ def compile_again(model, learning_rate, *, keep_state: bool) -> None:
     state = _state(model.optimizer)
     model.compile_from_config(config)
     if keep_state:
-        _assign(_state(model.optimizer), state)
+        fresh = _state(
+            model.optimizer
+        )  # of a closed form: fewer, as it needs none before fine_tune
+        _assign(fresh, state[: len(fresh)])
 
 
 def _state(optimizer):

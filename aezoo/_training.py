@@ -160,7 +160,7 @@ def train(
             "limit": limit,
             "seed": seed,
         }
-        folder.write_json(CONFIG, _config(model, data, settings))
+        folder.write_json(CONFIG, _config(model, data, settings, parts.held_out))
     recorder = _Recorder(folder, rows)
     watch, progress = StopOnNaN(), Progress(epochs) if verbose else None
     gently = InterruptGently()
@@ -262,7 +262,7 @@ def _say_interrupted(run, epochs):
           file=sys.stderr)  # fmt: skip
 
 
-def _config(model, data, settings) -> dict:
+def _config(model, data, settings, held_out) -> dict:
     """Everything that is needed to run it again."""
     packages = ("keras", "tensorflow", "numpy", "scikit-learn", "tensorflow-datasets")
     versions = {"aezoo": __version__, "python": platform.python_version()}
@@ -275,6 +275,7 @@ def _config(model, data, settings) -> dict:
         **(model.recipe or {"model": model.name, "arguments": None}),
         "data": str(data) if isinstance(data, (str, pathlib.Path)) else f"a {type(data).__name__}",
         "training": settings,
+        "held_out": held_out,
         "backend": keras.backend.backend(),
         "versions": versions,
     }

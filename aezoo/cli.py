@@ -181,6 +181,32 @@ def transfer(
     run_transfer(run, data, labels_per_class, seeds, steps, pooling, limit, data_dir, out)
 
 
+@app.command()
+def detect(
+    run: Annotated[pathlib.Path, typer.Argument(help="A run folder, or one with a detector.")],
+    source: Annotated[str, typer.Argument(help="Data to look through, as --data takes it.")],
+    out: Annotated[pathlib.Path, typer.Option(help="The .csv file with a row a sample.")],
+    normal: Annotated[
+        str | None, typer.Option(help="Normal data that RUN was not trained on (what it held out).")
+    ] = None,
+    rate: Annotated[float | None, typer.Option(help="Promised false alarms (0.01).")] = None,
+    score: Annotated[
+        str | None, typer.Option(help="reconstruction, mahalanobis, nearest or likelihood.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Split of SOURCE (test, or train).")] = None,
+    limit: Annotated[int | None, typer.Option(help="At most so many samples.")] = None,
+    data_dir: Annotated[str | None, typer.Option(help="Where TFDS finds its data.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+) -> None:
+    """Find anomalies at a promised rate of false alarms; the detector goes to RUN/detector."""
+    from aezoo._detect_command import run_detect
+
+    if out.suffix != ".csv":
+        raise ValueError(f"`out` must end in .csv. Received: {out}")
+    _refuse_existing([out], overwrite)
+    run_detect(run, source, out, normal, rate, score, split, limit, data_dir)
+
+
 def _refuse_existing(paths, overwrite):
     for path in paths:
         if path.exists() and not overwrite:

@@ -69,6 +69,10 @@ class ImageFolder(Source):
     def bytes(self):
         return self.samples * self._size[0] * self._size[1] * self._channels
 
+    @property
+    def names(self):
+        return [str(path) for path in self._parts[self._name][0]]
+
     def first(self, limit):
         """Evenly spread over the folder, so that every class is among them."""
         return self._rows(np.linspace(0, self.samples - 1, limit).round().astype(int))

@@ -63,17 +63,11 @@ def load(
     >>> dataset.element_spec.shape, len(dataset)
     (TensorShape([None, 8, 8, 1]), 15)
     """
-    from aezoo.data import _pipeline
-
     check_positive_integer("batch_size", batch_size)
     part = _part(source, split, image_size, validation_split, limit, data_dir)
     shuffle = split == "train" if shuffle is None else shuffle
     options = {"batch_size": batch_size, "shuffle": shuffle, "seed": seed}
-    if part.bytes > memory_limit:
-        part = part.readable()
-        return _pipeline.from_records(part.records(labels), part.samples, **options)
-    x, y = _arrays(part, source)
-    return _pipeline.from_arrays(x, _required(y, source) if labels else None, **options)
+    return _dataset(part, source, labels, memory_limit, **options)
 
 
 def arrays(
@@ -120,6 +114,13 @@ def with_labels(source, split, *, image_size=None, limit=None, data_dir=None):
     return _arrays(part, source)
 
 
+def with_names(source, split, *, image_size=None, limit=None, data_dir=None):
+    """(a dataset in order, the names of its samples): files of a folder, else numbers."""
+    part = _part(source, split, image_size, None, limit, data_dir).readable()
+    options = {"batch_size": 128, "shuffle": False, "seed": None}
+    return _dataset(part, source, False, MEMORY_LIMIT, **options), part.names
+
+
 def splits(source, data_dir: str | None = None) -> tuple[str, ...]:
     """The splits that a source has of its own; ("train",) where it has none.
 
@@ -152,6 +153,17 @@ def _part(source, split, image_size, validation_split, limit, data_dir) -> Sourc
     if part.samples == 0:
         raise ValueError(f"`source` must hold at least one sample. Received: {source!r}, {split!r}")
     return part.first(limit) if limit is not None and limit < part.samples else part
+
+
+def _dataset(part, source, labels, memory_limit, **options):
+    """Batches from memory, or streamed where the part is larger than `memory_limit`."""
+    from aezoo.data import _pipeline
+
+    if part.bytes > memory_limit:
+        part = part.readable()
+        return _pipeline.from_records(part.records(labels), part.samples, **options)
+    x, y = _arrays(part, source)
+    return _pipeline.from_arrays(x, _required(y, source) if labels else None, **options)
 
 
 def _arrays(part, source):

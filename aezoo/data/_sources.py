@@ -25,6 +25,11 @@ class Source:
         """Bytes that `arrays` would need."""
         raise NotImplementedError
 
+    @property
+    def names(self) -> list[str]:
+        """What to call each sample: its number from 0."""
+        return [str(number) for number in range(self.samples)]
+
     def split(self, name: str) -> Source:
         if name not in self.splits:
             hint = "" if len(self.splits) > 1 else "; validation_split=0.1 makes a 'validation'"

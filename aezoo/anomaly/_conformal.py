@@ -1,0 +1,61 @@
+"""The split-conformal threshold: a promised rate of false alarms, whatever the scores are."""
+
+from __future__ import annotations
+
+import math
+from numbers import Real
+
+import numpy as np
+
+ROUNDING = 1e-9  # of a rate such as 0.29 in binary
+
+
+def conformal_threshold(scores, false_positive_rate: float) -> float:
+    """The threshold that a new normal sample exceeds with at most this probability.
+
+    It is the k-th smallest of the n scores, k = ceil((n + 1) (1 - rate)). The promise needs no
+    model of the scores, but samples that come from where the new ones come from and that
+    nothing was fitted to; it is one about the mean over such draws of n samples.
+
+    Args:
+        scores: Array (n,), one score for each normal sample, larger where it is stranger.
+        false_positive_rate: Between 0 and 1.
+
+    Returns:
+        The threshold.
+
+    Raises:
+        ValueError: if the rate is not between 0 and 1, if the scores are too few for it, or if
+            they hold NaN.
+
+    Example:
+
+    >>> aezoo.anomaly.conformal_threshold(np.arange(1.0, 100.0), 0.05)
+    95.0
+
+    Reference:
+        Papadopoulos, Proedrou, Vovk, Gammerman, 2002, "Inductive Confidence Machines for
+        Regression", https://doi.org/10.1007/3-540-36755-1_29
+    """
+    rate = check_rate(false_positive_rate)
+    scores = np.asarray(scores, "float64")
+    if scores.ndim != 1 or np.isnan(scores).any():
+        raise ValueError(
+            "`scores` must be one number a sample. Received: "
+            f"{'NaN' if scores.ndim == 1 else f'an array of shape {scores.shape}'}"
+        )
+    above = math.floor((len(scores) + 1) * rate + ROUNDING)
+    if above < 1:
+        raise ValueError(
+            f"`false_positive_rate` {rate:g} must be calibrated on at least "
+            f"{math.ceil(1 / rate - ROUNDING) - 1} normal samples. Received: {len(scores)}"
+        )
+    return float(np.partition(scores, len(scores) - above)[len(scores) - above])
+
+
+def check_rate(rate) -> float:
+    if isinstance(rate, bool) or not isinstance(rate, Real) or not 0 < rate < 1:
+        raise ValueError(
+            f"`false_positive_rate` must be a number between 0 and 1. Received: {rate!r}"
+        )
+    return float(rate)

@@ -1,0 +1,253 @@
+"""The `Detector`: a score, a calibrated threshold, and one folder that holds both."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import pathlib
+
+import numpy as np
+
+from aezoo._arguments import check_choice, check_positive_integer
+from aezoo._autoencoder import Autoencoder
+from aezoo._checks import as_array, batches, inputs_of, samples_of, to_numpy
+from aezoo._pixels import scale_pixels
+from aezoo._run_folder import MODEL, replacing
+from aezoo._version import __version__
+from aezoo._weights import load_model
+from aezoo.anomaly._conformal import check_rate, conformal_threshold
+from aezoo.anomaly._scores import SCORES
+from aezoo.transfer._features import POOLINGS
+
+DETECTOR, ARRAYS = "detector.json", "detector.npz"
+
+
+class Detector:
+    """Tells samples that are unlike normal ones, with a promised rate of false alarms.
+
+    Args:
+        model: A trained `Autoencoder`.
+        score: "reconstruction", the mean squared error; "mahalanobis", the squared
+            Mahalanobis distance of the code to the mean of normal codes; "nearest", the mean
+            distance of the code to the nearest normal ones; "likelihood", minus log p(x) of a
+            variational autoencoder, in nats.
+        neighbors: Of "nearest".
+        pooling: Of codes with places, as in `aezoo.transfer.features`.
+        batch_size: How many samples of an array go through at once.
+        seed: Integer that fixes which normal samples estimate and which calibrate.
+
+    Attributes:
+        threshold: Scores above it are anomalies; None before `fit`.
+        false_positive_rate: The rate that was promised.
+        calibration_scores: Scores of the samples that calibrated, in ascending order.
+
+    Raises:
+        ValueError: if an argument is not of the kind above.
+
+    Example:
+
+    >>> x, labels = aezoo.data.arrays("digits", labels=True)
+    >>> model = aezoo.pca_ae((8, 8, 1), 16)
+    >>> zeros = x[labels == 0]
+    >>> history = model.fit(zeros[:70], verbose=0)
+    >>> detector = aezoo.anomaly.Detector(model).fit(zeros[70:], false_positive_rate=0.05)
+    >>> (detector.predict(x[labels == 1]) == -1).mean() > 0.9
+    np.True_
+    """
+
+    def __init__(
+        self,
+        model: Autoencoder,
+        score: str = "reconstruction",
+        *,
+        neighbors: int = 5,
+        pooling: str | None = None,
+        batch_size: int = 256,
+        seed: int = 0,
+    ):
+        if not isinstance(model, Autoencoder) or len(model.inputs) > 1:
+            raise ValueError(
+                f"`model` must be an Autoencoder that takes inputs alone. Received: {model!r}"
+            )
+        check_choice("score", score, tuple(SCORES))
+        self.model, self.score_name, self.seed = model, score, seed
+        self.neighbors = check_positive_integer("neighbors", neighbors)
+        self.pooling = check_choice("pooling", pooling, POOLINGS)
+        self.batch_size = check_positive_integer("batch_size", batch_size)
+        self.threshold: float | None = None
+        self.false_positive_rate: float | None = None
+        self.calibration_scores: np.ndarray | None = None
+        self._score = SCORES[score](model, neighbors, pooling)
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether the score compares with normal samples besides those that calibrate."""
+        return self._score.needs_reference
+
+    def fit(self, normal, false_positive_rate: float = 0.01, *, reference=None) -> Detector:
+        """Calibrates the threshold on normal samples.
+
+        A new normal sample is called an anomaly with a probability of at most
+        `false_positive_rate`, on average over draws of `normal`.
+
+        Args:
+            normal: Array (samples, *input_shape), or a dataset of batches of it, that the model
+                was not trained on; else the promise does not hold.
+            false_positive_rate: Between 0 and 1; it needs 1 / rate - 1 samples to calibrate.
+            reference: Normal samples that "mahalanobis" and "nearest" compare with; the
+                training data may serve. None is half of `normal`, drawn at random; the other
+                half calibrates.
+
+        Returns:
+            The detector itself.
+
+        Raises:
+            ValueError: if the data does not fit the model, or is too little for the rate.
+        """
+        check_rate(false_positive_rate)
+        measured = self._measure(normal)
+        if self.needs_reference:
+            if reference is None:
+                order = np.random.default_rng(self.seed).permutation(len(measured))
+                half = len(measured) // 2
+                known, measured = measured[order[:half]], measured[order[half:]]
+            else:
+                known = self._measure(reference)
+            if not len(known) or not np.isfinite(known).all():
+                raise ValueError(
+                    "`reference`, or half of `normal`, must hold samples with finite codes. "
+                    f"Received: {len(known)} samples"
+                )
+            self._score.fit(known)
+        scores = np.sort(self._scores(measured))
+        self.threshold = conformal_threshold(scores, false_positive_rate)
+        self.false_positive_rate, self.calibration_scores = float(false_positive_rate), scores
+        return self
+
+    def score(self, x) -> np.ndarray:
+        """How strange each sample is: array (samples,), infinite for one that holds NaN."""
+        self._check_fitted()
+        return self._scores(self._measure(x))
+
+    def decision_function(self, x) -> np.ndarray:
+        """The threshold minus the score: array (samples,), negative for anomalies."""
+        scores = self.score(x)
+        return self.threshold - scores
+
+    def predict(self, x) -> np.ndarray:
+        """1 for normal samples and -1 for anomalies: array (samples,)."""
+        return np.where(self.decision_function(x) < 0, -1, 1)
+
+    def heat_map(self, x) -> np.ndarray:
+        """Where the reconstruction errs: squared errors, averaged over channels.
+
+        Args:
+            x: Array (samples, *input_shape), or a dataset of batches of it.
+
+        Returns:
+            Array (samples, height, width); of series (samples, steps), of vectors
+            (samples, features).
+        """
+        x, maps = self.model._checked(self.model, as_array(x)), []
+        for batch in batches(x, self.batch_size):
+            clean = to_numpy(scale_pixels(samples_of(batch)))
+            squares = np.square(clean - self.model.predict_on_batch(inputs_of(batch)))
+            maps.append(squares.mean(-1) if squares.ndim > 2 else squares)
+        return np.concatenate(maps)
+
+    def save(self, folder: str | pathlib.Path, *, overwrite: bool = False) -> pathlib.Path:
+        """Saves model and threshold in one folder, which `load_detector` loads.
+
+        Args:
+            folder: Where model.keras, detector.npz and detector.json are written.
+            overwrite: Whether an earlier detector in the folder may be replaced.
+
+        Returns:
+            The folder.
+
+        Raises:
+            ValueError: if the detector is not fitted, or the folder holds one.
+        """
+        self._check_fitted()
+        folder = pathlib.Path(folder)
+        if (folder / DETECTOR).exists() and not overwrite:
+            raise ValueError(
+                f"`folder` must be new, or overwrite must be given. Received: {folder}"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(folder / MODEL) as temporary:
+            self.model.save(temporary)
+        arrays = {**self._score.arrays, "calibration_scores": self.calibration_scores}
+        with replacing(folder / ARRAYS) as temporary, temporary.open("wb") as file:
+            np.savez(file, **arrays)
+        content = {
+            "score": self.score_name,
+            "neighbors": self.neighbors,
+            "pooling": self.pooling,
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "false_positive_rate": self.false_positive_rate,
+            "threshold": self.threshold,
+            "calibration_samples": len(self.calibration_scores),
+            "sha256": {name: _sha256(folder / name) for name in (MODEL, ARRAYS)},
+            "versions": {"aezoo": __version__, "keras": importlib.metadata.version("keras")},
+        }
+        with replacing(folder / DETECTOR) as temporary:
+            temporary.write_text(json.dumps(content, indent=2) + "\n")
+        return folder
+
+    def _measure(self, x):
+        return self._score.measure(x, self.batch_size)
+
+    def _scores(self, measured):
+        scores = np.full(len(measured), np.inf)
+        whole = np.isfinite(measured.reshape(len(measured), -1)).all(1)
+        if whole.any():
+            scores[whole] = self._score.score(measured[whole])
+        return scores
+
+    def _check_fitted(self) -> None:
+        if self.threshold is None:
+            raise ValueError("`fit` must be called first. Received: a detector without threshold")
+
+
+def load_detector(folder: str | pathlib.Path) -> Detector:
+    """Loads what `Detector.save(folder)` wrote.
+
+    Args:
+        folder: A folder with detector.json, detector.npz and model.keras.
+
+    Returns:
+        The fitted `Detector`, with the same scores.
+
+    Raises:
+        FileNotFoundError: if there is no detector.json.
+        ValueError: if the files are not whole, or not of one detector.
+    """
+    folder = pathlib.Path(folder)
+    if not (folder / DETECTOR).is_file():
+        raise FileNotFoundError(f"`folder` must hold a {DETECTOR}. Received: {folder}")
+    try:
+        content = json.loads((folder / DETECTOR).read_text())
+        same = all(_sha256(folder / name) == content["sha256"][name] for name in (MODEL, ARRAYS))
+        if not same:
+            raise ValueError("the sha256 of its files is not that of detector.json")
+        with np.load(folder / ARRAYS, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        options = {key: content[key] for key in ("neighbors", "pooling", "batch_size", "seed")}
+        detector = Detector(load_model(folder / MODEL), content["score"], **options)
+        detector.calibration_scores = arrays.pop("calibration_scores")
+        detector._score.arrays = arrays
+        detector.threshold = content["threshold"]
+        detector.false_positive_rate = content["false_positive_rate"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"`folder` must hold a whole detector ({type(error).__name__}: {error}). "
+            f"Received: {folder}"
+        ) from error
+    return detector
+
+
+def _sha256(path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
