@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from aezoo._generative import VariationalAutoencoder
-from aezoo.transfer import features
+from aezoo.transfer._features import encoder_of, pooled
 
 
 class ReconstructionError:
@@ -13,8 +13,8 @@ class ReconstructionError:
 
     needs_reference = False
 
-    def __init__(self, model, neighbors, pooling):
-        self.model, self.neighbors, self.pooling = model, neighbors, pooling
+    def __init__(self, model, neighbors, pooling=None):
+        self.model, self.neighbors = model, neighbors
         self.arrays: dict[str, np.ndarray] = {}  # what `fit` estimated
 
     def measure(self, x, batch_size) -> np.ndarray:
@@ -31,8 +31,8 @@ class ReconstructionError:
 class NegativeLikelihood(ReconstructionError):
     """Minus log p(x) of a variational autoencoder, in nats."""
 
-    def __init__(self, model, neighbors, pooling):
-        super().__init__(model, neighbors, pooling)
+    def __init__(self, model, neighbors, pooling=None):
+        super().__init__(model, neighbors)
         if not isinstance(model, VariationalAutoencoder):
             raise ValueError(
                 "`score` must be another than 'likelihood' for a model without one. "
@@ -54,8 +54,12 @@ class Codes(ReconstructionError):
 
     needs_reference = True
 
+    def __init__(self, model, neighbors, pooling):
+        super().__init__(model, neighbors)
+        self.network = pooled(encoder_of(model), pooling)
+
     def measure(self, x, batch_size):
-        return features(self.model, x, pooling=self.pooling, batch_size=batch_size)
+        return self.model._predict(self.network, x, batch_size)
 
 
 class Mahalanobis(Codes):
