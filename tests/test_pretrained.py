@@ -80,6 +80,7 @@ def test_a_tag_sets_the_arguments_and_refuses_others():
 def test_a_folder_of_ones_own(name, precision, digits, tmp_path):
     keras.utils.set_random_seed(1)
     model = small(name, seed=None)
+    model.run_eagerly = True
     model.fit(digits[:64], verbose=0)
     folder = aezoo.save_pretrained(model, tmp_path / "mine", precision=precision, data="digits")
     loaded = aezoo.create(name, weights=folder)
