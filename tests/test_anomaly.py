@@ -1,18 +1,13 @@
-"""Detectors keep the rate that they promise; impute fills what is missing."""
-
-import csv
+"""Detectors keep the rate that they promise, and tell what is normal."""
 
 import keras
 import numpy as np
 import pytest
-from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 import aezoo
-from aezoo._detect_command import run_detect
 from aezoo.anomaly import Detector, conformal_threshold, load_detector
-from aezoo.data._sources import validation_rows
-from tests.conftest import run_python, small
+from tests.conftest import small
 
 
 @pytest.fixture(scope="module")
@@ -35,17 +30,6 @@ def variational(sevens):
     model = small("vae", hidden_units=(32,))
     model.fit(sevens[0], epochs=30, verbose=0)
     return model
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A run that held out a fifth of an array in a file."""
-    folder = tmp_path_factory.mktemp("detect")
-    np.savez(folder / "data.npz", x=aezoo.data.arrays("digits"))
-    model = small("pca_ae", latent_dim=8)
-    source = str(folder / "data.npz")
-    aezoo.train(model, source, out=folder / "run", validation_split=0.2, verbose=False)
-    return folder / "run"
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.01, 0.001])
@@ -244,143 +228,3 @@ def test_a_broken_folder_is_refused(model, sevens, tmp_path):
     (folder / "detector.json").write_text("{")
     with pytest.raises(ValueError, match="whole detector"):
         load_detector(folder)
-
-
-def rows_of(path):
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def detect(run, source, out, normal=None, rate=0.05, score=None, split=None, limit=None):
-    run_detect(run, str(source), out, normal, rate, score, split, limit, None)
-    return rows_of(out)
-
-
-def test_the_command_calibrates_on_what_the_run_held_out(run, capsys, tmp_path):
-    images = tmp_path / "images"
-    images.mkdir()
-    test = aezoo.data.arrays("digits", "test")[:6]
-    for number, image in enumerate([*test, *(255 - test)]):
-        Image.fromarray(image[..., 0]).save(images / f"{number:02}.png")
-    (images / "broken.png").write_text("no image")
-    with pytest.warns(UserWarning, match="broken.png"):
-        rows = detect(run, images, tmp_path / "scores.csv")
-    assert [row["sample"] for row in rows] == sorted(map(str, images.glob("[0-9]*.png")))
-    assert [row["is_anomaly"] for row in rows[6:]] == ["1"] * 6
-    assert sum(row["is_anomaly"] == "1" for row in rows[:6]) <= 2
-    seen = capsys.readouterr()
-    assert "Calibrated on 288 samples: the 20% of" in seen.err
-    assert "of 12 samples are anomalies" in seen.out
-    x = aezoo.data.arrays("digits")
-    held_out = x[validation_rows(len(x), 0.2)[1]]
-    detector = load_detector(run / "detector")
-    expected = np.sort(aezoo.load_model(run).reconstruction_error(held_out))
-    np.testing.assert_allclose(detector.calibration_scores, expected, rtol=1e-4)
-    again = detect(run / "detector", images, tmp_path / "again.csv", rate=None, limit=5)
-    assert len(again) == 5
-    with pytest.raises(ValueError, match="`--score` must be left out"):
-        detect(run / "detector", images, tmp_path / "again.csv", rate=None, score="nearest")
-
-
-def test_the_command_compares_codes_with_the_training_data(run, tmp_path):
-    rows = detect(run, "digits", tmp_path / "scores.csv", score="nearest", limit=20)
-    assert [row["sample"] for row in rows] == [str(number) for number in range(20)]
-    detector = load_detector(run / "detector")
-    assert len(detector._score.arrays["codes"]) == 1149
-    assert len(detector.calibration_scores) == 288
-
-
-def test_the_command_refuses_data_that_was_trained_on(tmp_path, capsys):
-    x = aezoo.data.arrays("digits")
-    np.save(tmp_path / "all.npy", x)
-    source = str(tmp_path / "all.npy")
-    out = tmp_path / "scores.csv"
-    test = aezoo.data.load("digits", "test")
-    aezoo.train(small("pca_ae"), source, out=tmp_path / "all", test_data=test, verbose=False)
-    with pytest.raises(ValueError, match=r"`--normal` must be given.*--validation-split 0\.2"):
-        detect(tmp_path / "all", source, out)
-    assert not out.exists()
-    np.save(tmp_path / "normal.npy", aezoo.data.arrays("digits", "test"))
-    assert len(detect(tmp_path / "all", source, out, normal=str(tmp_path / "normal.npy"))) == 1437
-    aezoo.train(small("pca_ae"), "digits", out=tmp_path / "digits", verbose=False)
-    detect(tmp_path / "digits", "digits", out)
-    assert "360 samples: the test split of digits" in capsys.readouterr().err
-    small("pca_ae").save(tmp_path / "model.keras")
-    with pytest.raises(ValueError, match="`--normal` must be given where no config"):
-        detect(tmp_path / "model.keras", source, out)
-    with pytest.raises(ValueError, match="`false_positive_rate`"):
-        detect(tmp_path / "digits", source, out, rate=0.0)
-    with pytest.raises(ValueError, match="at least 9999"):
-        detect(tmp_path / "digits", source, out, rate=0.0001)
-
-
-def test_the_command_line(run, tmp_path):
-    out = tmp_path / "scores.csv"
-    command = ("-m", "aezoo", "detect", run, "digits", "--out", out, "--rate", 0.1)
-    done = run_python(*command, "--limit", 30)
-    assert done.returncode == 0, done.stderr
-    assert len(rows_of(out)) == 30
-
-
-@pytest.fixture(scope="module")
-def incomplete():
-    """Test digits in [0, 1], a third of whose pixels are missing."""
-    x = aezoo.data.arrays("digits", "test")
-    return x / np.float32(255), np.random.default_rng(0).random(x.shape) < 0.33
-
-
-def imputation_error(model, x, missing, **options):
-    broken = np.where(missing, np.nan, x)
-    filled = aezoo.impute(model, broken, missing, **options)
-    np.testing.assert_array_equal(filled[~missing], x[~missing])
-    return np.square(filled - x)[missing].mean()
-
-
-def test_a_nonlinear_model_fills_in_better_than_pca_and_the_mean(digits, incomplete):
-    x, missing = incomplete
-    linear = []
-    for components in (8, 12, 16):
-        model = small("pca_ae", latent_dim=components)
-        model.fit(digits, verbose=0)
-        linear += [imputation_error(model, x, missing, iterations=n) for n in (3, 5, 10)]
-    model = aezoo.dense_ae((8, 8, 1), 16, (256, 128), activation="relu", seed=0)
-    model.fit(aezoo.data.load(digits, batch_size=32, seed=0), epochs=20, verbose=0)
-    error = imputation_error(model, x, missing)
-    mean = np.square((digits / 255).mean(0) - x)[missing].mean()
-    assert error < 0.5 * mean
-    assert error < min(linear)
-
-
-def test_impute_takes_pixels_lists_and_one_mask(digits, incomplete):
-    x, missing = incomplete[0][:20], incomplete[1][:20]
-    model = small("pca_ae", latent_dim=12)
-    model.fit(digits, verbose=0)
-    expected = aezoo.impute(model, x, missing, tolerance=0)
-    pixels = (x * 255).round().astype("uint8")
-    filled = aezoo.impute(model, pixels, missing, tolerance=0)
-    np.testing.assert_allclose(filled, expected, atol=1e-5)
-    np.testing.assert_allclose(aezoo.impute(model, x.tolist(), missing.tolist()), filled, atol=0.02)
-    one = aezoo.impute(model, x, missing[0])
-    assert (one[:, missing[0]] != x[:, missing[0]]).any()
-    np.testing.assert_array_equal(aezoo.impute(model, x, np.zeros_like(missing)), x)
-    nothing = aezoo.impute(model, x * np.nan, np.ones_like(missing))
-    assert np.isfinite(nothing).all()
-    many = aezoo.impute(model, x, missing, iterations=1000, tolerance=0.1)
-    np.testing.assert_allclose(many, aezoo.impute(model, x, missing, tolerance=0.1), atol=0.2)
-
-
-def test_impute_names_what_is_wrong(model, incomplete):
-    x, missing = incomplete[0][:5], incomplete[1][:5]
-    for wrong in (missing.astype(int), missing[..., 0], missing[:2]):
-        with pytest.raises(ValueError, match=r"`mask` must be a boolean.*Received: "):
-            aezoo.impute(model, x, wrong)
-    with pytest.raises(ValueError, match="`x` without its missing values must be finite"):
-        aezoo.impute(model, np.where(missing, x, np.nan), missing)
-    with pytest.raises(ValueError, match="`x` must have the shape"):
-        aezoo.impute(model, x[:, :7], missing[:, :7])
-    with pytest.raises(ValueError, match="`x` must be an array"):
-        aezoo.impute(model, aezoo.data.load("digits"), missing)
-    with pytest.raises(ValueError, match="`iterations`"):
-        aezoo.impute(model, x, missing, iterations=0)
-    with pytest.raises(ValueError, match="`model` must be an Autoencoder"):
-        aezoo.impute(model.encoder, x, missing)
