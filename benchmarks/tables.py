@@ -108,9 +108,21 @@ def transfer() -> str:
     return table(["encoder", "method", *(f"{n:,} labels" for n in numbers)], body, link)
 
 
+def anomaly() -> str:
+    """One-class detection: the mean over ten digits, a row a model and score."""
+    rows, link = read("anomaly")
+    body = [
+        [row["model"], row["score"], row["value"], row["seconds"]]
+        for row in rows
+        if row["task"] == "auroc" and row["case"] == "mean"
+    ]
+    return table(["model", "score", "mean AUROC", "seconds"], body, link)
+
+
 SECTIONS = {
     "pretrained": pretrained,
     "transfer": transfer,
+    "anomaly": anomaly,
     "speed": training_speed,
     "quality": time_to_quality,
     "closed forms": closed_form,

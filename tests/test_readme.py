@@ -33,7 +33,9 @@ def test_the_examples_run(tmp_path):
 
 
 def test_every_command_and_option_it_names_exists():
-    commands = re.findall(r"aezoo (train \w+|list|reconstruct|encode)([^\n&`]*)", README)
+    commands = re.findall(
+        r"aezoo (train \w+|list|reconstruct|encode|transfer|detect|evaluate)([^\n&`]*)", README
+    )
     assert len(commands) > 5
     for command, arguments in commands:
         words = command.replace("MODEL", "dense_ae").split()
