@@ -74,6 +74,15 @@ class RunFolder:
         ]
         return max(found)[::-1] if found else None
 
+    @property
+    def data(self) -> str:
+        """The source that the run was trained on, for a command that was given no other."""
+        if not self.exists:
+            raise ValueError(
+                f"`--data` must be given for a file without a run. Received: {self.path}"
+            )
+        return self.read_json(CONFIG)["data"]
+
     def save_checkpoint(self, model, epochs: int) -> None:
         before = self.checkpoint
         self._save(model, f"checkpoint-{epochs:04}.keras")

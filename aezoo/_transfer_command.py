@@ -7,7 +7,7 @@ import pathlib
 import sys
 
 from aezoo._options import integers
-from aezoo._run_folder import CONFIG, RunFolder, replacing
+from aezoo._run_folder import RunFolder, replacing
 
 
 def run_transfer(run, data, labels_per_class, seeds, steps, pooling, limit, data_dir, out):
@@ -20,7 +20,7 @@ def run_transfer(run, data, labels_per_class, seeds, steps, pooling, limit, data
     numbers = integers("labels_per_class", labels_per_class)
     model = load_model(run)
     folder = run if run.is_dir() else run.parent
-    data = data or _data_of(folder)
+    data = data or RunFolder(folder).data
     size = model.input_shape[1:3] if len(model.input_shape) == 4 else None
     options = {"labels": True, "image_size": size, "data_dir": data_dir}
     train = arrays(data, "train", limit=limit, **options)
@@ -49,13 +49,6 @@ def run_transfer(run, data, labels_per_class, seeds, steps, pooling, limit, data
     with replacing(target / "label_curve.png") as temporary:
         curve.figure().savefig(temporary, dpi=100, format="png")
     print(f"transfer.json and label_curve.png are in {target}")
-
-
-def _data_of(folder) -> str:
-    """The data that a run was trained on."""
-    if not (folder / CONFIG).is_file():
-        raise ValueError(f"`--data` must be given for a file without a run. Received: {folder}")
-    return RunFolder(folder).read_json(CONFIG)["data"]
 
 
 def _print(figures, curve, samples, tested):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 import threading
@@ -10,6 +11,7 @@ import time
 import keras
 import numpy as np
 
+from aezoo._arguments import check_number
 from aezoo._checks import batches, inputs_of
 
 
@@ -135,6 +137,54 @@ class StopOnNaN(keras.callbacks.Callback):
         for variable in self.model.optimizer.variables:
             if id(variable) not in known:  # the first step made it
                 variable.assign(keras.ops.zeros(variable.shape, variable.dtype))
+
+
+class TimeBudget(keras.callbacks.Callback):
+    """Ends a training when its time is over, within an epoch too.
+
+    Time counts from the beginning of `fit`, so that compilation is part of it. The learning
+    rate falls along a cosine to 0 by then, unless the optimizer has a schedule of its own;
+    afterwards it is what it was.
+
+    Args:
+        seconds: How long the training may take.
+        decay: Whether the learning rate falls.
+
+    Example:
+
+    >>> model = aezoo.dense_ae((64,), 8)
+    >>> x = aezoo.data.arrays("digits").reshape(-1, 64)
+    >>> budget = aezoo.callbacks.TimeBudget(0.5)
+    >>> history = model.fit(x, epochs=10_000, verbose=0, callbacks=[budget])
+    >>> len(history.epoch) < 10_000
+    True
+    """
+
+    sees_blocks = True
+
+    def __init__(self, seconds: float, decay: bool = True):
+        super().__init__()
+        self._seconds = check_number("seconds", seconds, 0)
+        self._decay = decay
+        self._peak = None
+
+    def on_train_begin(self, logs=None):
+        self._begun = time.perf_counter()
+        config = self.model.optimizer.get_config()
+        if self._decay and not isinstance(config.get("learning_rate"), dict):
+            self._peak = config["learning_rate"]
+
+    def on_train_batch_end(self, batch, logs=None):
+        share = (time.perf_counter() - self._begun) / self._seconds if self._seconds else 1.0
+        if share >= 1:
+            self.model.stop_training = True
+        elif self._peak is not None:
+            rate = self._peak * (1 + math.cos(math.pi * share)) / 2
+            self.model.optimizer.learning_rate = rate
+
+    def on_train_end(self, logs=None):
+        if self._peak is not None:
+            self.model.optimizer.learning_rate = self._peak
 
 
 class InterruptGently(keras.callbacks.Callback):

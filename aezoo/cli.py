@@ -160,6 +160,26 @@ def encode(
 
 
 @app.command()
+def evaluate(
+    runs: Annotated[list[pathlib.Path], typer.Argument(help="Run folders, or .keras files.")],
+    data: Annotated[
+        str | None, typer.Option(help="Data, as `aezoo train` takes it (that of the runs).")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="At most so many samples to measure, and to fit to.")
+    ] = None,
+    data_dir: Annotated[str | None, typer.Option(help="Where TFDS finds its data.")] = None,
+    out: Annotated[
+        pathlib.Path | None, typer.Option(help="Folder for the report (the first run).")
+    ] = None,
+) -> None:
+    """The report card of runs, with PCA beside them: a table, and a page with pictures."""
+    from aezoo._evaluate_command import run_evaluate
+
+    run_evaluate(runs, data, out, limit, data_dir)
+
+
+@app.command()
 def transfer(
     run: RunArgument,
     data: Annotated[

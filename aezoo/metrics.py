@@ -1,9 +1,16 @@
-"""Registered Keras metrics of autoencoders."""
+"""Measures of reconstructions and codes: PSNR, SSIM, and registered Keras metrics."""
 
 import keras
+import numpy as np
 from keras import ops
+from scipy.ndimage import uniform_filter
+
+from aezoo._checks import to_numpy
+from aezoo._pixels import scale_pixels
 
 ACTIVE_VARIANCE = 0.01
+SSIM_WINDOW = 7
+C1, C2 = 0.01**2, 0.03**2  # (K L)^2 of SSIM for values of range L = 1
 
 
 @keras.saving.register_keras_serializable("aezoo")
@@ -50,3 +57,99 @@ class ActiveUnits(keras.metrics.Metric):
 
     def get_config(self):
         return {**super().get_config(), "units": self.units}
+
+
+def psnr(x, y) -> np.ndarray:
+    """The peak signal-to-noise ratio of each sample in dB: 10 log10(1 / MSE).
+
+    That of a whole data set is taken from its mean squared error, not from the mean of these.
+
+    Args:
+        x: Array (samples, ...) in [0, 1], or pixels as uint8 or uint16, which are scaled.
+        y: The same of the reconstructions.
+
+    Returns:
+        Array (samples,); infinite where nothing differs.
+
+    Raises:
+        ValueError: if the shapes differ.
+
+    Example:
+
+    >>> x = np.zeros((2, 8, 8, 1), "float32")
+    >>> aezoo.metrics.psnr(x, x + 0.1).round(3).tolist()
+    [20.0, 20.0]
+    """
+    x, y = _pair(x, y)
+    errors = np.square(x - y).reshape(len(x), -1).mean(1)
+    with np.errstate(divide="ignore"):
+        return -10 * np.log10(errors)
+
+
+def ssim(x, y) -> np.ndarray:
+    """The structural similarity of each pair of images, 1 for equal ones.
+
+    As `skimage.metrics.structural_similarity` with its defaults and `data_range=1`: means
+    and sample covariances in uniform windows of 7x7 pixels, K1 = 0.01, K2 = 0.03, each
+    channel by itself, averaged over all windows that lie inside the image. Where the image is
+    smaller, the window is the largest of odd size that fits.
+
+    Args:
+        x: Array (samples, height, width, channels) in [0, 1], or pixels as uint8 or uint16,
+            which are scaled.
+        y: The same of the reconstructions.
+
+    Returns:
+        Array (samples,).
+
+    Raises:
+        ValueError: if the shapes differ, or are not those of images of at least 3x3 pixels.
+
+    Example:
+
+    >>> x = aezoo.data.arrays("digits")[:2]
+    >>> aezoo.metrics.ssim(x, x).tolist()
+    [1.0, 1.0]
+
+    Reference:
+        Wang, Bovik, Sheikh, Simoncelli, 2004, "Image Quality Assessment: From Error
+        Visibility to Structural Similarity", https://doi.org/10.1109/TIP.2003.819861
+    """
+    x, y = _pair(x, y)
+    if not has_ssim(x.shape[1:]):
+        raise ValueError(
+            "`x` must be images (samples, height, width, channels) of at least 3x3 pixels. "
+            f"Received: shape {x.shape}"
+        )
+    shortest = min(SSIM_WINDOW, *x.shape[1:3])
+    window = shortest - 1 + shortest % 2
+    inside = slice(window // 2, -(window // 2))
+
+    def mean(values):
+        smooth = uniform_filter(values, (1, window, window, 1))
+        return smooth[:, inside, inside]
+
+    pixels = window * window
+    unbiased = pixels / (pixels - 1)
+    mean_x, mean_y = mean(x), mean(y)
+    variance_x = unbiased * (mean(x * x) - mean_x * mean_x)
+    variance_y = unbiased * (mean(y * y) - mean_y * mean_y)
+    covariance = unbiased * (mean(x * y) - mean_x * mean_y)
+    luminance = (2 * mean_x * mean_y + C1) / (mean_x**2 + mean_y**2 + C1)
+    structure = (2 * covariance + C2) / (variance_x + variance_y + C2)
+    return (luminance * structure).mean((1, 2, 3))
+
+
+def has_ssim(shape: tuple) -> bool:
+    """Whether samples of this shape are images that a window fits into."""
+    return len(shape) == 3 and min(shape[:2]) >= 3
+
+
+def _pair(x, y):
+    """Both as float64 in [0, 1]."""
+    x, y = (to_numpy(scale_pixels(part)).astype("float64") for part in (x, y))
+    if x.shape != y.shape:
+        raise ValueError(
+            f"`x` and `y` must be of one shape. Received: shapes {x.shape} and {y.shape}"
+        )
+    return x, y

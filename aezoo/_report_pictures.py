@@ -1,0 +1,111 @@
+"""The pictures of a report card, each under a heading, several models side by side."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from aezoo import plots
+from aezoo.plots._samples import is_image
+
+SIZE = 0.42  # inches of a sample: eight of them and a label fill the width of a phone
+COLUMNS = 8
+
+
+@dataclasses.dataclass
+class Picture:
+    """A matplotlib figure, what it shows in words, and whether it holds images."""
+
+    figure: object
+    caption: str
+    of_images: bool = False
+
+
+def draw_all(card) -> dict[str, list[Picture]]:
+    """From heading to pictures."""
+    kept = card.material
+    headings = {
+        "Reconstructions": [_reconstructions(kept)],
+        "Worst and best": [_extremes(kept, name) for name in kept.compared],
+        "Errors": [*_errors(card)],
+        "Codes in two dimensions": [_map(kept, name, model) for name, model in kept.models.items()],
+        "Along the strongest directions of the code": [
+            _traversals(kept, name) for name in kept.compared
+        ],
+        "Training": _training(kept),
+    }
+    return {heading: pictures for heading, pictures in headings.items() if pictures}
+
+
+def _reconstructions(kept):
+    x = kept.samples.x
+    few = x[np.linspace(0, len(x) - 1, min(COLUMNS, len(x))).astype(int)]
+    figure = plots.reconstructions(kept.models, few, size=SIZE)
+    return Picture(figure, "Samples of the test data, and what is made of them.", _images(x))
+
+
+def _extremes(kept, name):
+    found, pca = kept.reconstructions[name], kept.compared[name]
+    x = np.concatenate([found.worst, found.best])
+    models = {key: kept.models[key] for key in (name, pca)}
+    figure = plots.worst_and_best(models, x, COLUMNS, size=SIZE)
+    return Picture(figure, f"The samples that {name} reconstructs worst and best.", _images(x))
+
+
+def _errors(card):
+    kept = card.material
+    errors = {name: found.errors for name, found in kept.reconstructions.items()}
+    yield Picture(
+        plots.error_histogram(errors), "How the errors of the samples are spread; left is better."
+    )
+    noise = {
+        name: {0.0: figures["mse"]} | {float(k): v for k, v in figures["noise"].items()}
+        for name, figures in card.columns.items()
+    }
+    if len(next(iter(noise.values()))) > 1:
+        yield Picture(
+            plots.noise_curve(noise),
+            "Error against the clean sample where gaussian noise was added to the input.",
+        )
+    scores = {
+        name: figures["one_class_auroc"]["by_class"]
+        for name, figures in card.columns.items()
+        if "one_class_auroc" in figures
+    }
+    if scores:
+        yield Picture(
+            plots.class_scores(scores),
+            "One class told from the rest by the distance of its code from the mean of that class "
+            "(Mahalanobis): the model has seen all classes.",
+        )
+
+
+def _map(kept, name, model):
+    x, labels = kept.samples.x, kept.samples.labels
+    figure = plots.code_map(model.encode(x), labels, name)
+    flat = np.prod(model.encoder.output_shape[1:]) <= 2
+    how = "as they are" if flat else "by t-SNE: neighbours stay together, distances mean nothing"
+    return Picture(figure, f"{len(x):,} codes {how}.")
+
+
+def _traversals(kept, name):
+    figure = plots.traversals(kept.models[name], kept.samples.x, size=SIZE)
+    caption = (
+        f"{name}: three standard deviations either way from the most usual sample, with the share "
+        "of the codes' variance that lies along each direction."
+    )
+    return Picture(figure, caption, _images(kept.samples.x))
+
+
+def _training(kept):
+    if not kept.histories:
+        return []
+    figure = plots.learning_curves(kept.histories)
+    validated = any("val_loss" in columns for columns in kept.histories.values())
+    dashed = "; dashed: of validation data" if validated else ""
+    return [Picture(figure, f"Mean squared error in training{dashed}.")]
+
+
+def _images(x) -> bool:
+    return is_image(x.shape[1:])

@@ -1,0 +1,144 @@
+"""Codes: where samples lie, and what the directions between them mean."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from aezoo._arguments import check_choice, check_positive_integer
+from aezoo.plots._samples import image_rows, unit
+
+
+def code_map(
+    codes, labels=None, title: str | None = None, *, method: str = "tsne", seed: int = 0
+) -> Figure:
+    """Codes as points in two dimensions, coloured by label.
+
+    Args:
+        codes: Array (samples, ...), flattened.
+        labels: Integers (samples,), or None.
+        title: Title of the figure, or None.
+        method: "tsne", which keeps neighbours together and no distances, or "pca", which
+            shows the two strongest directions. Codes of two values are shown as they are.
+        seed: Integer that fixes the t-SNE.
+
+    Returns:
+        A matplotlib figure.
+
+    Raises:
+        ValueError: if an argument is not one of the above.
+
+    Example:
+
+    >>> x, y = aezoo.data.arrays("digits", "test", labels=True)
+    >>> figure = aezoo.plots.code_map(x, y, method="pca")
+    >>> len(figure.axes[0].collections)  # a set of points for each digit
+    10
+    """
+    check_choice("method", method, ("tsne", "pca"))
+    points = _projected(np.asarray(codes, "float32").reshape(len(codes), -1), method, seed)
+    figure = Figure(figsize=(4.2, 4.2), layout="constrained")
+    axis = figure.subplots()
+    size = float(np.clip(6000 / len(points), 4, 30))
+    if labels is None:
+        axis.scatter(*points.T, s=size, linewidths=0, alpha=0.8)
+    else:
+        _coloured(axis, points, np.asarray(labels), size)
+    axis.set_xticks([])
+    axis.set_yticks([])
+    axis.spines[:].set_color("0.8")
+    if title:
+        axis.set_title(title, fontsize=10)
+    return figure
+
+
+def traversals(
+    model,
+    x,
+    directions: int = 6,
+    steps: int = 9,
+    *,
+    reach: float = 3.0,
+    title: str | None = None,
+    size: float = 1.0,
+) -> Figure:
+    """What changes along the directions in which the codes of a data set vary most.
+
+    Each row begins at the sample whose code is nearest to the mean code, in the middle
+    column, and goes along one principal direction of the codes.
+
+    Args:
+        model: An `Autoencoder`.
+        x: Array (samples, *input_shape) whose codes give mean and directions.
+        directions: At most so many, strongest first.
+        steps: Columns.
+        reach: How far both ends are from the middle, in standard deviations.
+        title: Title of the figure, or None.
+        size: Width and height of a sample in inches.
+
+    Returns:
+        A matplotlib figure.
+
+    Raises:
+        ValueError: if a number is not positive.
+
+    Example:
+
+    >>> model = aezoo.pca_ae((8, 8, 1), 16)
+    >>> x = aezoo.data.arrays("digits")
+    >>> history = model.fit(x, verbose=0)
+    >>> len(aezoo.plots.traversals(model, x, directions=2, steps=5).axes)
+    10
+    """
+    check_positive_integer("directions", directions)
+    check_positive_integer("steps", steps)
+    codes = model.encode(unit(x))
+    flat = codes.reshape(len(codes), -1).astype("float64")
+    centred = flat - flat.mean(0)
+    _, values, vectors = np.linalg.svd(centred, full_matrices=False)
+    spreads = values / np.sqrt(max(1, len(flat) - 1))
+    middle = flat[np.argmin(np.square(centred).sum(1))]
+    shares = np.square(values) / max(np.square(values).sum(), np.finfo("float64").tiny)
+    distances = np.linspace(-reach, reach, steps)
+    rows = {}
+    for number in range(min(directions, int((spreads > 0).sum()) or 1)):
+        line = middle + distances[:, None] * spreads[number] * vectors[number]
+        outputs = model.decode(line.astype("float32").reshape(steps, *codes.shape[1:]))
+        rows[f"{number + 1}: {shares[number]:.0%}"] = outputs
+    return image_rows(rows, title, size=size, over_first=False)
+
+
+def _projected(flat, method, seed):
+    """Points (samples, 2)."""
+    if flat.shape[1] < 2 or len(flat) < 5:
+        padded = np.zeros((len(flat), 2), "float32")
+        padded[:, : min(2, flat.shape[1])] = flat[:, :2]
+        return padded
+    if flat.shape[1] == 2:
+        return flat
+    if method == "pca":
+        from sklearn.decomposition import PCA
+
+        return PCA(2, random_state=seed).fit_transform(flat)
+    from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
+
+    perplexity = min(30, (len(flat) - 1) / 3)
+    with threadpool_limits(1):  # threads add up in any order, and wait for each other
+        return TSNE(init="pca", perplexity=perplexity, random_state=seed).fit_transform(flat)
+
+
+def _coloured(axis, points, labels, size):
+    """Points in the colour of their class; the classes are named where they are few."""
+    from matplotlib import colormaps
+
+    classes = np.unique(labels)
+    colours = colormaps["tab10" if len(classes) <= 10 else "turbo"]
+    for number, label in enumerate(classes):
+        chosen = points[labels == label]
+        colour = colours(number if len(classes) <= 10 else number / (len(classes) - 1))
+        axis.scatter(*chosen.T, s=size, color=colour, linewidths=0, alpha=0.8, label=label)
+        if len(classes) <= 20:
+            box = {"boxstyle": "circle,pad=0.15", "facecolor": "white", "edgecolor": colour}
+            place = {"ha": "center", "va": "center", "fontweight": "bold", "fontsize": 9}
+            axis.annotate(str(label), np.median(chosen, 0), bbox=box, **place)

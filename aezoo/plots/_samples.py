@@ -1,0 +1,154 @@
+"""Samples and what models make of them, in rows."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+
+
+def image_rows(
+    rows: dict[str, np.ndarray],
+    title: str | None = None,
+    *,
+    size: float = 1.0,
+    over_first: bool = True,
+) -> Figure:
+    """Rows of samples above one another, a column a sample.
+
+    Args:
+        rows: From the row's label to an array (samples, *sample shape) in [0, 1]: images
+            of 1 or 3 channels, or anything else, which is drawn as curves of one scale.
+        title: Title of the figure, or None.
+        size: Width and height of a sample in inches.
+        over_first: Whether curves have those of the first row behind them.
+
+    Returns:
+        A matplotlib figure, which its `savefig` writes.
+
+    Example:
+
+    >>> images = aezoo.data.arrays("digits")[:8] / 255.0
+    >>> len(aezoo.plots.image_rows({"input": images}).axes)
+    8
+    """
+    columns = min(len(samples) for samples in rows.values())
+    figure = _figure(columns, len(rows), size, 0.4 if title else 0.1)
+    fill(figure, rows, columns, over_first)
+    if title:
+        figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def reconstructions(models: dict, x, title: str | None = None, *, size: float = 1.0) -> Figure:
+    """Samples above what each model makes of them.
+
+    Args:
+        models: From a row's label to an `Autoencoder`.
+        x: Array (samples, *input_shape), a column each.
+        title: As in `image_rows`.
+        size: As in `image_rows`.
+
+    Returns:
+        A matplotlib figure.
+
+    Example:
+
+    >>> model = aezoo.dense_ae((8, 8, 1), 4, seed=0)
+    >>> x = aezoo.data.arrays("digits")[:5]
+    >>> len(aezoo.plots.reconstructions({"dense_ae": model}, x).axes)
+    10
+    """
+    rows = {"input": unit(x)}
+    rows |= {name: model.reconstruct(x) for name, model in models.items()}
+    return image_rows(rows, title, size=size)
+
+
+def worst_and_best(
+    models: dict, x, columns: int = 8, title: str | None = None, *, size: float = 1.0
+) -> Figure:
+    """The samples that a model reconstructs worst, and below them those it does best.
+
+    Args:
+        models: From a row's label to an `Autoencoder`; the first one chooses the samples.
+        x: Array (samples, *input_shape) to choose from.
+        columns: At most so many of either.
+        title: As in `image_rows`.
+        size: As in `image_rows`.
+
+    Returns:
+        A matplotlib figure.
+
+    Example:
+
+    >>> model = aezoo.dense_ae((8, 8, 1), 4, seed=0)
+    >>> x = aezoo.data.arrays("digits")[:50]
+    >>> len(aezoo.plots.worst_and_best({"dense_ae": model}, x, 6).axes)
+    24
+    """
+    x, first = unit(x), next(iter(models.values()))
+    order = np.argsort(np.square(first.reconstruct(x) - x).reshape(len(x), -1).mean(1))
+    columns = min(columns, max(1, len(x) // 2))
+    figure = _figure(columns, 2 * (1 + len(models)), size, 0.8 if title else 0.5)
+    parts = zip(figure.subfigures(2, 1), (order[::-1], order), ("worst", "best"), strict=True)
+    for part, chosen, word in parts:
+        shown = x[chosen[:columns]]
+        rows = {name: model.reconstruct(shown) for name, model in models.items()}
+        fill(part, {"input": shown, **rows}, columns)
+        part.suptitle(word, fontsize=9)
+    if title:
+        figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def fill(figure, rows: dict, columns: int, over_first: bool = True) -> None:
+    """Draws rows of samples into a figure or a part of one."""
+    first = next(iter(rows.values()))
+    curves = not is_image(first.shape[1:])
+    axes = figure.subplots(len(rows), columns, squeeze=False, sharey=curves)
+    for number, (line, (label, samples)) in enumerate(zip(axes, rows.items(), strict=True)):
+        for axis, sample, behind in zip(line, samples, first, strict=False):
+            draw(axis, sample, behind if number and over_first else None)
+        line[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9)
+
+
+def unit(x) -> np.ndarray:
+    """Samples as float, pixels in [0, 1]."""
+    from aezoo._checks import to_numpy
+    from aezoo._pixels import scale_pixels
+
+    return to_numpy(scale_pixels(x))
+
+
+def is_image(shape: tuple) -> bool:
+    """Whether a sample of this shape is drawn as an image."""
+    return len(shape) == 3 and shape[-1] in (1, 3)
+
+
+def draw(axis, sample, behind=None) -> None:
+    """One sample: an image, or curves with those of another sample behind them."""
+    axis.set_xticks([])
+    axis.set_yticks([])
+    if is_image(sample.shape):
+        picture = np.clip(np.asarray(sample, "float32"), 0, 1)
+        axis.imshow(
+            picture.squeeze(-1) if picture.shape[-1] == 1 else picture, cmap="gray", vmin=0, vmax=1
+        )
+        axis.spines[:].set_visible(False)
+        return
+    if behind is not None:
+        axis.plot(_columns(behind), color="0.8", linewidth=2)
+    axis.plot(_columns(sample), linewidth=0.8)
+
+
+def _columns(sample):
+    """A sample as curves: one for each channel."""
+    return np.reshape(sample, (len(sample), -1) if sample.ndim > 1 else -1)
+
+
+def _figure(columns: int, rows: int, size: float, extra: float) -> Figure:
+    """A figure for so many samples; small ones lie closer than matplotlib leaves them."""
+    width = columns * size + 1.6 * min(1, 2 * size)
+    figure = Figure(figsize=(width, rows * size + extra), layout="constrained")
+    if size < 1:
+        figure.get_layout_engine().set(w_pad=0.015, h_pad=0.015, wspace=0, hspace=0)
+    return figure
