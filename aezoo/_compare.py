@@ -177,7 +177,7 @@ def compare(
                     model = make(seed=seed)
                     check_models({label: model})
                     run = {"model": label, "seed": seed}
-                    run |= _train(model, fitted, minutes * 60, batch_size, seed)
+                    run |= _train(model, fitted, minutes * 60, batch_size)
                 run |= _measure(label, model, fitted, measured, samples, steps)
                 runs.append(run)
                 baselines.setdefault(f"PCA {pca_size(model)}", model)
@@ -214,16 +214,13 @@ def _makers(models, shape) -> dict:
     return makers
 
 
-def _train(model, fitted, seconds, batch_size, seed) -> dict:
+def _train(model, fitted, seconds, batch_size) -> dict:
     """Epochs begun and seconds taken."""
     data = fitted.inputs()
-    if not is_dataset(data):
-        from aezoo.data import load
-
-        data = load(data, batch_size=batch_size, seed=seed)
+    options = {} if is_dataset(data) else {"batch_size": batch_size}
     epochs = 1 if model.usual_epochs == 1 else ENDLESS
     begun = time.perf_counter()
-    history = model.fit(data, epochs=epochs, verbose=0, callbacks=[TimeBudget(seconds)])
+    history = model.fit(data, epochs=epochs, verbose=0, callbacks=[TimeBudget(seconds)], **options)
     return {"epochs": len(history.epoch), "seconds": time.perf_counter() - begun}
 
 

@@ -85,23 +85,25 @@ def evaluate(
         check_number("noise_levels", level, 0)
     if limit is not None:
         check_positive_integer("limit", limit)
-    steps = Steps(verbose)
     fitted, measured = find_data(shape, data, labels, train, limit, data_dir)
     if histories is None:
         histories = {name: _last_history(model) for name, model in models.items()}
-    for part in (fitted, measured):
-        check_training_data(next(iter(models.values())), part.inputs())
-    with steps:
+    for one in models.values():
+        check_training_data(one, fitted.inputs())
+        check_training_data(one, measured.inputs())
+    with Steps(verbose) as steps:
         samples = keep_samples(measured, steps)
         columns, compared = _columns(models, fitted, samples, steps)
         found = reconstruct_all(columns, measured, samples, noise_levels, steps)
         figures = {name: {**found[name].figures(), **sizes(one)} for name, one in columns.items()}
-        for name, one in models.items():
-            if one.corruption is not None:
-                with steps(f"{name}: corrupted inputs"):
-                    pair = {key: columns[key] for key in (name, compared[name])}
-                    for key, value in corrupted_errors(one, pair, measured).items():
-                        figures[key]["corrupted_mse"] = value
+        noisy = {name: one for name, one in models.items() if one.corruption is not None}
+        for name, one in noisy.items():
+            pca = compared[name]
+            with steps(f"{name}: corrupted inputs"):
+                errors = corrupted_errors(one, {name: one, pca: columns[pca]}, measured)
+            figures[name]["corrupted_mse"] = errors[name]
+            if [compared[other] for other in noisy].count(pca) == 1:  # each has its own noise
+                figures[pca]["corrupted_mse"] = errors[pca]
         for name, one in columns.items():
             if fitted.labelled and measured.labelled:
                 figures[name] |= code_figures(name, one, fitted, measured, pooling, steps)
@@ -147,6 +149,9 @@ def check_models(models: dict) -> tuple[int, ...]:
 def _columns(models, fitted, samples, steps):
     """The models with PCA behind those of its code size, and the PCA of each model."""
     compared = {name: f"PCA {pca_size(model)}" for name, model in models.items()}
+    taken = set(models) & set(compared.values())
+    if taken:
+        raise ValueError(f"`model` must not be named as its PCA is. Received: {taken.pop()!r}")
     columns = {}
     for pca_name in dict.fromkeys(compared.values()):
         same = {name: model for name, model in models.items() if compared[name] == pca_name}

@@ -133,6 +133,11 @@ def _with_training(test, train, options):
     if train is not None:
         return _given("train", train, options["limit"]), test
     if _checks.is_dataset(test.data):
+        if 0 <= int(test.data.cardinality()) < SHARE:
+            raise ValueError(
+                f"`data` must hold at least {SHARE} batches where `train` is None. "
+                f"Received: {int(test.data.cardinality())}"
+            )
         return Part(_every_fifth(test.data, False)), Part(_every_fifth(test.data, True))
     measured = np.arange(len(test.data)) % SHARE == SHARE - 1
     if not measured.any():
@@ -169,7 +174,9 @@ def _read(source, split, options) -> Part:
 def _given(name, data, limit) -> Part:
     """An array, (x, labels), or a dataset."""
     if _checks.is_dataset(data):
-        return Part(data if limit is None else data.unbatch().take(limit).batch(256))
+        if limit is not None:
+            data = data.unbatch().take(limit).batch(max(1, min(256, limit // SHARE)))
+        return Part(data)
     labels = None
     if isinstance(data, tuple) and len(data) == 2:
         from aezoo.transfer._probes import labelled

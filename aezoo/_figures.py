@@ -20,7 +20,7 @@ KEPT_VALUES = 10_000_000  # numbers of samples that are kept for pictures and ti
 KEPT_SAMPLES = 1500
 TIMED_SAMPLES = 4096  # so many at least, repeated where there are fewer
 EXTREMES = 8
-PROBE_VALUES = 50_000_000  # numbers of codes that are kept for the probes
+PROBE_VALUES = 50_000_000  # numbers of codes that are kept for the probes, evenly spread
 LARGEST_CODE = 1024  # a larger one with places is averaged over them for the probes
 CLUSTER_SAMPLES = 10_000
 PCA_FEATURES, PCA_SAMPLES = 4096, 4096  # above so many features PCA sees so many samples
@@ -153,10 +153,14 @@ def corrupted_errors(model, others: dict, test: Part) -> dict[str, float]:
 
 def code_figures(name: str, model, train: Part, test: Part, pooling, steps) -> dict:
     """What frozen codes are worth: probes, clusters, and one class against the rest."""
-    parts = []
+    if pooling is None and math.prod(model.encoder.output_shape[1:]) <= LARGEST_CODE:
+        pooling = "flatten"
+    network, parts = pooled(encoder_of(model), pooling), []
     for part, word in ((train, "training"), (test, "test")):
-        batches = steps(f"{name}: {word} codes", part.batches(), part.steps)
-        parts += _codes(model, batches, pooling)
+        kept = Thinned(max(1, PROBE_VALUES // network.output_shape[-1]))
+        for batch, labels in steps(f"{name}: {word} codes", part.batches(), part.steps):
+            kept.add(network.predict_on_batch(batch), labels)
+        parts += kept.columns
     x, y, test_x, test_y = parts
     if len(np.unique(y)) < 2:
         return {}
@@ -193,13 +197,13 @@ def one_class_scores(x, y, test_x, test_y) -> dict[str, float]:
 
 
 def speed(model, x) -> dict[str, float]:
-    """Samples per second of `encode` and `reconstruct`, the best of three runs after one."""
+    """Samples per second of `encode` and `reconstruct`, the better of two runs after one."""
     samples = max(len(x), min(TIMED_SAMPLES, KEPT_VALUES // x[0].size))
     x, found = np.resize(x, (samples, *x.shape[1:])), {}
     for key in ("encode", "reconstruct"):
         run, seconds = getattr(model, key), []
         run(x)
-        for _ in range(3):
+        for _ in range(2):
             begun = time.perf_counter()
             run(x)
             seconds.append(time.perf_counter() - begun)
@@ -215,17 +219,6 @@ def sizes(model) -> dict:
     }
     bits = getattr(model, "bits_per_sample", None)
     return found if bits is None else {**found, "bits_per_sample": bits}
-
-
-def _codes(model, batches, pooling):
-    """(features, labels) of at most `PROBE_VALUES` numbers, evenly spread."""
-    if pooling is None and math.prod(model.encoder.output_shape[1:]) <= LARGEST_CODE:
-        pooling = "flatten"
-    network = pooled(encoder_of(model), pooling)
-    kept = Thinned(max(1, PROBE_VALUES // network.output_shape[-1]))
-    for x, labels in batches:
-        kept.add(network.predict_on_batch(x), labels)
-    return kept.columns
 
 
 def _clusters(x, y, test_x, test_y) -> dict[str, float]:

@@ -14,7 +14,7 @@ ROWS = {
         "mse": ("MSE", "low"),
         "psnr": ("PSNR, dB", "high"),
         "ssim": ("SSIM", "high"),
-        "corrupted_mse": ("MSE, inputs corrupted as in training", "low"),
+        "corrupted_mse": ("MSE, inputs corrupted as in training", None),
     },
     "MSE of noisy inputs": {"noise": ("noise {}", "low")},
     "Code": {

@@ -26,9 +26,11 @@ def environment() -> jinja2.Environment:
 
 
 def _data_uri(picture, text: str = "black") -> str:
-    """The PNG of a picture, which lets the background of the page through."""
-    for label in picture.figure.findobj(Text):
-        label.set_color(text)
-    file = io.BytesIO()
-    picture.figure.savefig(file, dpi=200, format="png", transparent=True)
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    """The PNG of a picture, which lets the background of the page through; drawn once."""
+    if text not in picture.drawn:
+        for label in picture.figure.findobj(Text):
+            label.set_color(text)
+        file = io.BytesIO()
+        picture.figure.savefig(file, dpi=200, format="png", transparent=True)
+        picture.drawn[text] = base64.b64encode(file.getvalue()).decode()
+    return f"data:image/png;base64,{picture.drawn[text]}"

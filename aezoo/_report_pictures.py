@@ -11,15 +11,17 @@ from aezoo.plots._samples import is_image
 
 SIZE = 0.42  # inches of a sample: eight of them and a label fill the width of a phone
 COLUMNS = 8
+EXACT = 1e-9  # the error of a code that holds everything, but for rounding
 
 
 @dataclasses.dataclass
 class Picture:
-    """A matplotlib figure, what it shows in words, and whether it holds images."""
+    """A matplotlib figure, what it shows in words, whether that is images, and PNGs of it."""
 
     figure: object
     caption: str
     of_images: bool = False
+    drawn: dict = dataclasses.field(default_factory=dict)
 
 
 def draw_all(card) -> dict[str, list[Picture]]:
@@ -56,8 +58,12 @@ def _extremes(kept, name):
 def _errors(card):
     kept = card.material
     errors = {name: found.errors for name, found in kept.reconstructions.items()}
+    exact = [name for name, values in errors.items() if values.mean() < EXACT]
+    lossy = {name: values for name, values in errors.items() if name not in exact}
+    left_out = f" {' and '.join(exact)} loses nothing, and is left out." if exact else ""
     yield Picture(
-        plots.error_histogram(errors), "How the errors of the samples are spread; left is better."
+        plots.error_histogram(lossy or errors),
+        f"How the errors of the samples are spread; left is better.{left_out}",
     )
     noise = {
         name: {0.0: figures["mse"]} | {float(k): v for k, v in figures["noise"].items()}
@@ -66,7 +72,8 @@ def _errors(card):
     if len(next(iter(noise.values()))) > 1:
         yield Picture(
             plots.noise_curve(noise),
-            "Error against the clean sample where gaussian noise was added to the input.",
+            "Error against the clean sample where gaussian noise was added to the input"
+            + (", in standard deviations of the data." if card.about["noise_unit"] != 1 else "."),
         )
     scores = {
         name: figures["one_class_auroc"]["by_class"]

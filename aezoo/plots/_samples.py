@@ -135,6 +135,7 @@ def draw(axis, sample, behind=None) -> None:
         )
         axis.spines[:].set_visible(False)
         return
+    axis.spines[:].set_color("0.8")
     if behind is not None:
         axis.plot(_columns(behind), color="0.8", linewidth=2)
     axis.plot(_columns(sample), linewidth=0.8)
