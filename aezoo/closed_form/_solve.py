@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.linalg
+from threadpoolctl import threadpool_limits
 
 from aezoo.closed_form._moments import Moments
 
+SMALL = 1024
 TOLERANCE = float(np.finfo("float32").eps)  # what the float32 products cannot tell from 0
 
 
@@ -52,7 +54,7 @@ def ridge(moments: Moments, regularization: float | None = None):
 
 def linear_map(covariance, cross) -> np.ndarray:
     """The kernel of least norm that solves covariance @ kernel = cross."""
-    values, vectors = np.linalg.eigh(covariance)
+    values, vectors = _eigh(covariance)
     kept = values > TOLERANCE * values[-1]
     vectors = vectors[:, kept]
     return vectors @ ((vectors.T @ cross) / values[kept, None])
@@ -87,12 +89,12 @@ def _eigenvectors(moments, size: int | None = None):
     """
     if moments.few:
         features, targets = _centred_rows(moments)
-        values, left = np.linalg.eigh(features @ features.T)
+        values, left = _eigh(features @ features.T)
     elif size is None:
-        values, left = np.linalg.eigh(moments.products)
+        values, left = _eigh(moments.products)
     else:
         span = (moments.features - size, moments.features - 1)
-        values, left = scipy.linalg.eigh(moments.products, subset_by_index=span)
+        values, left = _eigh(moments.products, subset_by_index=span)
     kept = values > max(TOLERANCE * values[-1], np.finfo("float64").tiny)
     kept[: len(values) - (size or len(values))] = False
     values, left = values[kept], left[:, kept]
@@ -100,6 +102,12 @@ def _eigenvectors(moments, size: int | None = None):
         return values, left, left.T @ moments.cross
     roots = np.sqrt(values)
     return values, features.T @ (left / roots), roots[:, None] * (left.T @ targets)
+
+
+def _eigh(matrix, **options):
+    """Small ones in one thread: of several, each waits for the others on a busy machine."""
+    with threadpool_limits(1 if len(matrix) <= SMALL else None, "blas"):
+        return scipy.linalg.eigh(matrix, **options)
 
 
 def _centred_rows(moments):

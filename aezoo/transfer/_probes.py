@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from aezoo._arguments import check_number, check_positive_integer
 from aezoo._checks import as_array, inputs_of, is_array, is_dataset, to_numpy
@@ -111,6 +112,7 @@ def neighbour_probe(x, y, test_x, test_y, neighbors: int = 10) -> Probe:
     return Probe(float(found.score(test_x, test_y)), found)
 
 
+@threadpool_limits.wrap(limits=1)  # of several, each waits for the others on a busy machine
 def probe(x, y, test_x, test_y, validation_split=0.2, max_iterations=1000, seed=0) -> Probe:
     """`linear_probe` of features."""
     from sklearn.model_selection import train_test_split
