@@ -67,6 +67,18 @@ def test_digits() -> np.ndarray:
     return aezoo.data.arrays("digits", "test")
 
 
+@pytest.fixture(scope="session")
+def labelled() -> tuple[np.ndarray, np.ndarray]:
+    """The training digits and their classes."""
+    return aezoo.data.arrays("digits", labels=True)
+
+
+@pytest.fixture(scope="session")
+def tested() -> tuple[np.ndarray, np.ndarray]:
+    """The test digits and their classes."""
+    return aezoo.data.arrays("digits", "test", labels=True)
+
+
 def run_python(*arguments, cwd=None, env=None, timeout=180) -> subprocess.CompletedProcess:
     """A fresh Python process, as a user starts one."""
     return subprocess.run(

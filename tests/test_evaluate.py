@@ -32,16 +32,6 @@ def pair(shape):
 
 
 @pytest.fixture(scope="module")
-def labelled():
-    return aezoo.data.arrays("digits", labels=True)
-
-
-@pytest.fixture(scope="module")
-def tested():
-    return aezoo.data.arrays("digits", "test", labels=True)
-
-
-@pytest.fixture(scope="module")
 def model(labelled):
     model = aezoo.dense_ae((8, 8, 1), 8, hidden_units=(64,), seed=0)
     model.fit(labelled[0], epochs=5, batch_size=128, verbose=0)

@@ -10,16 +10,6 @@ from tests.conftest import run_python, small
 
 
 @pytest.fixture(scope="module")
-def labelled():
-    return aezoo.data.arrays("digits", labels=True)
-
-
-@pytest.fixture(scope="module")
-def tested():
-    return aezoo.data.arrays("digits", "test", labels=True)
-
-
-@pytest.fixture(scope="module")
 def trained(labelled):
     model = small("conv_ae", latent_dim=16)
     model.fit(labelled[0], epochs=8, batch_size=64, verbose=0)
