@@ -10,17 +10,22 @@ import pathlib
 RESULTS = pathlib.Path(__file__).parent / "results"
 
 
-def write(rows, task, key: str | None = None) -> None:
-    """The rows as CSV; the name tells versions, precision and device.
-
-    With a `key`, rows of the file that have other values in that column are kept.
-    """
+def path_of(task: str) -> pathlib.Path:
+    """The file of a task; its name tells versions, precision and device."""
     cores = len(os.sched_getaffinity(0))
     versions = "-".join(
         f"{package}{importlib.metadata.version(package)}" for package in ("tensorflow", "keras")
     )
+    return RESULTS / f"{task}-{versions}-float32-cpu{cores}.csv"
+
+
+def write(rows, task, key: str | None = None) -> None:
+    """The rows as CSV.
+
+    With a `key`, rows of the file that have other values in that column are kept.
+    """
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{task}-{versions}-float32-cpu{cores}.csv"
+    path = path_of(task)
     if key and path.exists():
         with path.open(newline="") as file:
             new = {row[key] for row in rows}

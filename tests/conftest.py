@@ -15,6 +15,8 @@ import pytest
 import aezoo
 from aezoo._registry import get_factory
 
+pytest_plugins = ["tests.support"]
+
 ROOT = pathlib.Path(__file__).parent.parent
 MASKED = {
     "embedding_dim": 32,
