@@ -1,5 +1,6 @@
 """What all tests share: the digits, small models, and a fresh Keras state."""
 
+import gc
 import inspect
 import os
 import pathlib
@@ -54,8 +55,15 @@ def is_closed_form(name):
 
 @pytest.fixture(autouse=True)
 def fresh_state():
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)  # a collection a test would take most of the time
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def little_to_collect():
+    """What outlives a module of tests, TensorFlow first of all, is not looked through again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -81,7 +89,7 @@ def tested() -> tuple[np.ndarray, np.ndarray]:
     return aezoo.data.arrays("digits", "test", labels=True)
 
 
-def run_python(*arguments, cwd=None, env=None, timeout=180) -> subprocess.CompletedProcess:
+def run_python(*arguments, cwd=None, env=None, timeout=600) -> subprocess.CompletedProcess:
     """A fresh Python process, as a user starts one."""
     return subprocess.run(
         [sys.executable, *map(str, arguments)],
