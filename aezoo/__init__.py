@@ -12,6 +12,8 @@ from aezoo._build import autoencoder as autoencoder
 from aezoo._compare import Comparison as Comparison
 from aezoo._compare import compare as compare
 from aezoo._evaluate import evaluate as evaluate
+from aezoo._export import Export as Export
+from aezoo._export import export as export
 from aezoo._impute import impute as impute
 from aezoo._pretrained import list_weights as list_weights
 from aezoo._pretrained import save_pretrained as save_pretrained

@@ -32,7 +32,7 @@ def main() -> None:
         app()
     except (ValueError, FileNotFoundError) as error:
         _fail(error, 2)
-    except (FloatingPointError, OSError) as error:
+    except (FloatingPointError, OSError, ModuleNotFoundError) as error:
         _fail(error, 1)
     except KeyboardInterrupt:
         _fail("Interrupted.", 130)
@@ -225,6 +225,28 @@ def detect(
         raise ValueError(f"`out` must end in .csv. Received: {out}")
     _refuse_existing([out], overwrite)
     run_detect(run, source, out, normal, rate, score, split, limit, data_dir)
+
+
+@app.command()
+def export(
+    run: RunArgument,
+    format: Annotated[str, typer.Option(help="saved_model, onnx or litert.")] = "saved_model",
+    part: Annotated[str, typer.Option(help="autoencoder, encoder or decoder.")] = "autoencoder",
+    quantize: Annotated[str | None, typer.Option(help="int8, for litert.")] = None,
+    input_dtype: Annotated[
+        str, typer.Option(help="float32, or uint8 for pixels that are scaled inside.")
+    ] = "float32",
+    data: Annotated[
+        str | None, typer.Option(help="Data to try the file out on (that of the run).")
+    ] = None,
+    out: Annotated[pathlib.Path | None, typer.Option(help="The file (RUN/PART.onnx).")] = None,
+    data_dir: Annotated[str | None, typer.Option(help="Where TFDS finds its data.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+) -> None:
+    """Write a run as a file that runs without Keras, and compare the two."""
+    from aezoo._export_command import run_export
+
+    run_export(run, format, part, quantize, input_dtype, data, out, data_dir, overwrite)
 
 
 def _refuse_existing(paths, overwrite):

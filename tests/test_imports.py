@@ -7,7 +7,7 @@ import aezoo
 from tests.conftest import ROOT, run_python
 
 PACKAGE = pathlib.Path(aezoo.__file__).parent
-TENSORFLOW_ROOMS = ("data/", "_fused.py", "_export.py", "_distribution.py")
+TENSORFLOW_ROOMS = ("data/", "_fused.py", "_export_formats.py", "_distribution.py")
 
 
 def imports(path):

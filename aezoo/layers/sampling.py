@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from aezoo.layers._penalty import add_penalty
+from aezoo.layers._penalty import add_penalty, reporting
 from aezoo.metrics import ActiveUnits
 
 LARGEST_LOG_VARIANCE = 20.0
@@ -64,6 +64,8 @@ class Sampling(keras.layers.Layer):
 
     def call(self, parameters, training=None):
         mean, log_variance = self.distribution(parameters)
+        if not reporting():
+            return mean
         divergence = 0.5 * (mean * mean + ops.exp(log_variance) - 1 - log_variance)
         self._report(mean, divergence)
         if self.samples == 1:
@@ -146,6 +148,8 @@ class MaximumMeanDiscrepancy(keras.layers.Layer):
             self.mmd = keras.metrics.Mean(name="mmd")
 
     def call(self, code, training=None):
+        if not reporting():
+            return code
         seed = self.seed_generator if training else 0
         prior = keras.random.normal(ops.shape(code), dtype=code.dtype, seed=seed)
         discrepancy = self.discrepancy(code, prior)

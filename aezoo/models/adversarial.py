@@ -15,7 +15,7 @@ from aezoo._build import autoencoder
 from aezoo._generative import GenerativeAutoencoder
 from aezoo._registry import register
 from aezoo._seeds import Seeds
-from aezoo.layers._penalty import add_penalty
+from aezoo.layers._penalty import add_penalty, reporting
 from aezoo.models._networks import make_decoder, make_encoder
 
 
@@ -154,6 +154,8 @@ class AdversarialPrior(layers.Layer):
             input_shape = layer.compute_output_shape(input_shape)
 
     def call(self, code, training=None):
+        if not reporting():
+            return code
         seed = self.seed_generator if training else 0
         draws = keras.random.normal(ops.shape(code), dtype=code.dtype, seed=seed)
         logits = self.score(ops.concatenate([draws, self.reverse(code)]))

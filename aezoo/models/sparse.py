@@ -10,7 +10,7 @@ from aezoo._autoencoder import Autoencoder
 from aezoo._build import autoencoder
 from aezoo._registry import register
 from aezoo._seeds import Seeds
-from aezoo.layers._penalty import add_penalty
+from aezoo.layers._penalty import add_penalty, reporting
 from aezoo.models.dense import dense_decoder, dense_encoder
 
 WEIGHTS = {"l1": 0.01, "kl": 0.1, "top_k": 0.0}
@@ -124,6 +124,15 @@ class SparseCode(layers.Layer):
             self.active = keras.metrics.Mean(name="active")
 
     def call(self, code):
+        if self.penalty == "top_k":
+            kept = max(1, round(self.rate * code.shape[-1]))
+            smallest = ops.top_k(code, kept)[0][:, -1:]
+            code = ops.where(code >= smallest, code, ops.zeros_like(code))
+        if reporting():
+            self._report(code)
+        return code
+
+    def _report(self, code):
         if self.penalty == "l1":
             add_penalty(self, self.weight * ops.mean(ops.abs(code)))
         elif self.penalty == "kl":
@@ -131,14 +140,9 @@ class SparseCode(layers.Layer):
             divergence = self.rate * ops.log(self.rate / rate)
             divergence += (1 - self.rate) * ops.log((1 - self.rate) / (1 - rate))
             add_penalty(self, self.weight * ops.mean(divergence))
-        else:
-            kept = max(1, round(self.rate * code.shape[-1]))
-            smallest = ops.top_k(code, kept)[0][:, -1:]
-            code = ops.where(code >= smallest, code, ops.zeros_like(code))
         if self.active is not None:
             level = 0.5 if self.penalty == "kl" else 0.0
             self.active.update_state(ops.cast(code > level, "float32"))
-        return code
 
     def get_config(self):
         config = {"penalty": self.penalty, "weight": self.weight, "rate": self.rate}

@@ -1,0 +1,33 @@
+"""`aezoo export`: a run as a file that runs without Keras, tried out on the run's own data."""
+
+from __future__ import annotations
+
+from aezoo._run_folder import CONFIG, RunFolder
+
+
+def run_export(run, format, part, quantize, input_dtype, data, out, data_dir, overwrite):
+    from aezoo import export, load_model
+    from aezoo._export_formats import SUFFIXES
+    from aezoo.data import load, splits
+
+    model = load_model(run)
+    folder = run if run.is_dir() else run.parent
+    if data is None and (folder / CONFIG).is_file():
+        source = RunFolder(folder).data
+        data = None if source.startswith("a ") else source  # "a Dataset" of a program is gone
+    samples = None
+    if data is not None:
+        size = model.input_shape[1:3] if len(model.input_shape) == 4 else None
+        split = "test" if "test" in splits(data, data_dir) else "train"
+        samples = load(data, split, image_size=size, data_dir=data_dir, shuffle=False)
+    path = out or folder / f"{part}{SUFFIXES.get(format, '')}"
+    found = export(
+        model, path, format, part, quantize,
+        input_dtype=input_dtype, data=samples, overwrite=overwrite,
+    )  # fmt: skip
+    print(f"{found.path}: {found.size:,} bytes", end="")
+    print(f", {found.unquantized_size:,} without quantisation" if quantize else "")
+    print(f"largest difference from the model's outputs: {found.difference:.2g}")
+    print(f"mean squared error: {found.mse:.5f}, that of the model {found.model_mse:.5f}")
+    if data is None:
+        print("compared on uniform noise, as --data names nothing else")
