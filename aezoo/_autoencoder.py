@@ -190,14 +190,17 @@ class Autoencoder(PixelModel):
         vars(self)["fused_functions"] = {}
 
     def get_config(self):
-        return {**super().get_config(), "recipe": as_json(self.recipe)}
+        config = {"recipe": as_json(self.recipe), "precision": self.dtype_policy.name}
+        return {**super().get_config(), **config}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
         config = dict(config)
-        recipe = config.pop("recipe", None)
+        recipe, precision = config.pop("recipe", None), config.pop("precision", None)
         model = super().from_config(config, custom_objects)
         model.recipe = recipe
+        if precision is not None:  # it decides on loss scaling, whatever the policy is now
+            model.dtype_policy = keras.dtype_policies.get(precision)
         return model
 
     def get_compile_config(self):

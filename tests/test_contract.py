@@ -248,22 +248,6 @@ def test_set_random_seed_repeats_a_whole_training(name, digits):
         np.testing.assert_array_equal(one, two)
 
 
-@pytest.mark.parametrize(
-    "policy", ["mixed_bfloat16", pytest.param("float64", marks=pytest.mark.slow)]
-)
-def test_other_precisions_train(name, policy, digits):
-    keras.config.set_dtype_policy(policy)
-    try:
-        model = small(name)
-        model.run_eagerly = policy == "mixed_bfloat16" and name not in FOUR_WAYS
-        history = model.fit(digits[:64], verbose=0).history
-        assert np.isfinite(history["loss"]).all()
-        expected = "float64" if policy == "float64" else "float32"
-        assert model.reconstruct(digits[:3]).dtype == expected
-    finally:
-        keras.config.set_dtype_policy("float32")
-
-
 def test_optimizer_given_is_copied(name):
     optimizer = keras.optimizers.SGD(0.5)
     one, two = small(name, optimizer=optimizer), small(name, optimizer=optimizer)

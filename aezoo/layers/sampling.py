@@ -151,8 +151,9 @@ class MaximumMeanDiscrepancy(keras.layers.Layer):
         if not reporting():
             return code
         seed = self.seed_generator if training else 0
-        prior = keras.random.normal(ops.shape(code), dtype=code.dtype, seed=seed)
-        discrepancy = self.discrepancy(code, prior)
+        precise = ops.cast(code, self.variable_dtype)  # sums of squares are too large for less
+        prior = keras.random.normal(ops.shape(code), dtype=precise.dtype, seed=seed)
+        discrepancy = self.discrepancy(precise, prior)
         add_penalty(self, self.weight * discrepancy)
         if self.mmd is not None:
             self.mmd.update_state(discrepancy)

@@ -47,7 +47,9 @@ class SelfAttention(layers.Layer):
             {**sizes, "output": width}.items(), self.seeds, strict=True
         ):
             start = keras.initializers.GlorotUniform(seed=start)
-            layer = layers.Dense(units, kernel_initializer=start, name=name)
+            layer = layers.Dense(
+                units, kernel_initializer=start, dtype=self.dtype_policy, name=name
+            )
             layer.build((None, None, self.heads * self.size if name == "output" else width))
             setattr(self, f"{name}_layer", layer)
 

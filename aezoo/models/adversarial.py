@@ -138,6 +138,7 @@ class AdversarialPrior(layers.Layer):
                 size,
                 activation,
                 kernel_initializer=keras.initializers.GlorotUniform(start),
+                dtype=self.dtype_policy,
                 name=f"dense_{i}",
             )
             for i, ((size, activation), start) in enumerate(

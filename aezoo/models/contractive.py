@@ -137,6 +137,7 @@ class ContractiveLayers(layers.Layer):
                 size,
                 activation,
                 kernel_initializer=keras.initializers.GlorotUniform(start),
+                dtype=self.dtype_policy,
                 name=f"dense_{i}",
             )
             for i, (size, start) in enumerate(

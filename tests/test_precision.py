@@ -1,0 +1,95 @@
+"""Other precisions: dtypes, losses near float32's, and files that keep them."""
+
+import keras
+import numpy as np
+import pytest
+
+import aezoo
+from tests.conftest import is_closed_form, small
+
+MODELS = aezoo.list_models()
+
+
+@pytest.fixture(params=MODELS)
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def policy():
+    yield keras.config.set_dtype_policy
+    keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture(scope="module")
+def in_float32(digits):
+    """The loss after a short training in float32, of each model once."""
+    found = {}
+
+    def get(name):
+        if name not in found:
+            found[name] = trained(name, digits)[1]
+        return found[name]
+
+    return get
+
+
+def trained(name, digits):
+    model = small(name, latent_dim=16)
+    model.run_eagerly = not is_closed_form(name)  # ten steps are not worth a compilation
+    losses = model.fit(digits[:320], shuffle=False, verbose=0).history["loss"]
+    return model, losses[-1]
+
+
+@pytest.mark.support("float16")
+def test_mixed_float16(name, policy, in_float32, digits, tmp_path):
+    expected = in_float32(name)
+    policy("mixed_float16")
+    model, loss = trained(name, digits)
+    assert loss == pytest.approx(expected, rel=0.05)
+    check_dtypes(model, "float16", digits)
+    model.save(tmp_path / "model.keras")
+    policy("float32")
+    loaded = aezoo.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.reconstruct(digits[:9]), model.reconstruct(digits[:9]))
+    scales = [isinstance(m.optimizer, keras.optimizers.LossScaleOptimizer) for m in (model, loaded)]
+    assert scales == [True, True]
+    loaded.run_eagerly = True
+    go_on = loaded.fine_tune if is_closed_form(name) else loaded.fit
+    assert np.isfinite(go_on(digits[:64], verbose=0).history["loss"]).all()
+
+
+@pytest.mark.support("bfloat16")
+def test_mixed_bfloat16(name, policy, in_float32, digits):
+    expected = in_float32(name)
+    policy("mixed_bfloat16")
+    model, loss = trained(name, digits)
+    assert loss == pytest.approx(expected, rel=0.1)
+    check_dtypes(model, "bfloat16", digits)
+
+
+@pytest.mark.slow
+def test_float64(name, policy, in_float32, digits):
+    expected = in_float32(name)
+    policy("float64")
+    model, loss = trained(name, digits)
+    assert loss == pytest.approx(expected, rel=0.01)
+    assert model.reconstruct(digits[:3]).dtype == "float64"
+
+
+def check_dtypes(model, compute, digits):
+    """float32 weights and reconstructions, and layers that compute in less."""
+    assert {weight.dtype for weight in model.trainable_weights} == {"float32"}
+    assert model.reconstruct(digits[:3]).dtype == "float32"
+    layers = [layer for part in (model.encoder, model.decoder) for layer in part.layers]
+    assert compute in {layer.compute_dtype for layer in layers}
+    assert np.isfinite(model.encode(digits[:9]).astype("float32")).all()
+
+
+def test_a_float32_model_stays_one_under_another_policy(policy, digits, tmp_path):
+    model = small("dense_ae")
+    model.save(tmp_path / "model.keras")
+    policy("mixed_float16")
+    loaded = aezoo.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.reconstruct(digits[:9]), model.reconstruct(digits[:9]))
+    assert not isinstance(loaded.optimizer, keras.optimizers.LossScaleOptimizer)
