@@ -1,11 +1,16 @@
 """Checks of factory arguments: one sentence that ends `Received: ...`."""
 
 import json
+import math
+import pathlib
 from collections.abc import Sequence
 from difflib import get_close_matches
 from numbers import Integral, Real
 
 import keras
+import numpy as np
+
+LARGEST = 2**31 - 1  # of what counts samples, units or steps
 
 
 def is_integer(value) -> bool:
@@ -15,7 +20,47 @@ def is_integer(value) -> bool:
 def check_positive_integer(name: str, value) -> int:
     if not is_integer(value) or value < 1:
         raise ValueError(f"`{name}` must be a positive integer. Received: {value!r}")
-    return int(value)
+    return _check_size(name, int(value))
+
+
+def _check_size(name, value):
+    if value > LARGEST:
+        raise ValueError(f"`{name}` must be at most {LARGEST:,}. Received: {value!r}")
+    return value
+
+
+def check_seed(name: str, value, *, optional: bool = True) -> int | None:
+    """A non-negative integer, or None where it is optional."""
+    if not (optional and value is None) and (not is_integer(value) or value < 0):
+        accepted = "a non-negative integer or None" if optional else "a non-negative integer"
+        raise ValueError(f"`{name}` must be {accepted}. Received: {value!r}")
+    return value
+
+
+def check_flag(name: str, value) -> bool:
+    """True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"`{name}` must be True or False. Received: {value!r}")
+    return bool(value)
+
+
+def check_text(name: str, value) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"`{name}` must be a text. Received: {value!r}")
+    return value
+
+
+def check_path(name: str, value) -> pathlib.Path:
+    """A path that the operating system can look for, whether there is anything or not."""
+    try:
+        path = pathlib.Path(value)
+        path.lstat()
+    except FileNotFoundError:
+        return path
+    except (TypeError, ValueError, OSError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise ValueError(f"`{name}` must be a path ({reason}). Received: {value!r}") from error
+    return path
 
 
 def check_positive_integers(name: str, value, *, allow_empty: bool = False) -> tuple[int, ...]:
@@ -27,7 +72,7 @@ def check_positive_integers(name: str, value, *, allow_empty: bool = False) -> t
         raise ValueError(f"`{name}` must be a tuple of positive integers. Received: {value!r}")
     if not value and not allow_empty:
         raise ValueError(f"`{name}` must hold at least one integer. Received: {value!r}")
-    return tuple(int(item) for item in value)
+    return tuple(_check_size(name, int(item)) for item in value)
 
 
 def check_input_shape(value, ranks: Sequence[int] = (1, 2, 3, 4)) -> tuple[int, ...]:
@@ -38,7 +83,7 @@ def check_input_shape(value, ranks: Sequence[int] = (1, 2, 3, 4)) -> tuple[int, 
         shape = check_positive_integers("input_shape", value)
     except ValueError:
         shape = ()
-    if len(shape) not in ranks:
+    if len(shape) not in ranks or math.prod(shape) > LARGEST:
         raise ValueError(
             f"`input_shape` must be the shape of one sample without the batch, "
             f"{accepted}, of positive integers. Received: {value!r}"
@@ -55,7 +100,7 @@ def check_number(name: str, value, low: float, high: float = float("inf")) -> fl
 
 
 def check_choice(name: str, value, choices: Sequence):
-    if value not in choices:
+    if not any(isinstance(value, type(choice)) and value == choice for choice in choices):
         raise ValueError(
             f"`{name}` must be one of {', '.join(map(repr, choices))}"
             f"{nearest(value, choices)}. Received: {value!r}"
@@ -73,7 +118,7 @@ def as_json(value):
     """What JSON makes of a value, tuples as lists; None where it cannot hold it."""
     try:
         return json.loads(json.dumps(value))
-    except TypeError:
+    except (TypeError, ValueError):
         return None
 
 

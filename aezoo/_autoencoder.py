@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from aezoo import _checks
-from aezoo._arguments import as_json
+from aezoo._arguments import as_json, check_positive_integer, check_seed
 from aezoo._checks import as_array, batches, inputs_of, is_array, is_dataset, samples_of, to_numpy
 from aezoo._pixels import PixelModel, scale_pixels
 
@@ -94,7 +94,7 @@ class Autoencoder(PixelModel):
         for batch in batches(self._checked(self, x), batch_size):
             clean = to_numpy(scale_pixels(samples_of(batch)))
             errors.append(self._sample_errors(clean, self.predict_on_batch(inputs_of(batch))))
-        return np.concatenate(errors)
+        return _checks.joined(errors)
 
     def _sample_errors(self, clean, reconstruction):
         """The mean squared error of each sample, from two arrays."""
@@ -116,8 +116,9 @@ class Autoencoder(PixelModel):
         Raises:
             ValueError: if the model has no corruption.
         """
+        check_seed("seed", seed)
         pairs = self._corrupted_pairs(self._checked(self, x), seed, batch_size)
-        return np.concatenate([to_numpy(pair[0]) for pair in pairs])
+        return _checks.joined([to_numpy(pair[0]) for pair in pairs])
 
     def fit(
         self,
@@ -152,6 +153,8 @@ class Autoencoder(PixelModel):
                 targets, NaN or infinity, values that the decoder cannot reach, wrong
                 shape or dtype, no samples.
         """
+        _checks.check_fit_options({"epochs": epochs, "batch_size": batch_size, **options})
+        y = as_array(y)
         x = _checks.check_training_data(self, as_array(x), y)
         if y is None and options.get("sample_weight") is not None:
             y = x  # without targets Keras would pass the weights over
@@ -174,6 +177,7 @@ class Autoencoder(PixelModel):
     def evaluate(self, x=None, y=None, batch_size: int | None = None, **options):
         """`keras.Model.evaluate` on inputs alone; corrupts as validation in `fit` does."""
         if not options.get("_use_cached_eval_dataset"):
+            _checks.check_fit_options({"batch_size": batch_size, **options})
             x = _checks.check_training_data(self, as_array(x), y)
             if self.corruption is not None:
                 x, y = self._corrupted(x, y)
@@ -229,12 +233,13 @@ class Autoencoder(PixelModel):
 
     def _checked(self, network, x):
         """Arrays are checked whole; everything else is checked by the network itself."""
-        x = as_array(x)
+        x = _checks.check_batches(as_array(x))
         if is_array(x):
             _checks.check_inputs(x, network.inputs[0].shape[1:])
         return x
 
     def _predict(self, network, x, batch_size):
+        check_positive_integer("batch_size", batch_size)
         return network.predict(self._checked(network, x), batch_size=batch_size, verbose=0)
 
     def _validation_data(self, data):

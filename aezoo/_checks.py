@@ -10,6 +10,8 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
+from aezoo._arguments import check_number, check_positive_integer, check_seed
+
 PIXEL_RANGES = {"uint8": 255.0, "uint16": 65535.0}
 _RANGES = {
     "sigmoid": (0.0, 1.0),
@@ -24,7 +26,10 @@ _RANGES = {
 
 def check_dtype(dtype) -> str:
     """The name of a dtype that a model takes; other integers than pixels are refused."""
-    dtype = keras.backend.standardize_dtype(dtype)
+    try:
+        dtype = keras.backend.standardize_dtype(dtype)
+    except (ValueError, TypeError):
+        dtype = str(dtype)
     if dtype not in PIXEL_RANGES and dtype != "bool" and "float" not in dtype:
         raise ValueError(
             "Input must be float, or pixels as uint8 or uint16, which are scaled to [0, 1] "
@@ -60,7 +65,13 @@ def to_numpy(data) -> np.ndarray:
 def as_array(data):
     """Lists and data frames as arrays; datasets, arrays and generators as they are."""
     if isinstance(data, (list, tuple)) or hasattr(data, "to_numpy"):
-        array = np.asarray(data)
+        try:
+            array = np.asarray(data)
+        except ValueError as error:
+            raise ValueError(
+                "Data must be numbers, of as many in each sample. "
+                f"Received: a {type(data).__name__} of uneven parts"
+            ) from error
         if array.dtype == np.float64:
             array = array.astype(keras.config.floatx())
         return array
@@ -69,12 +80,59 @@ def as_array(data):
 
 def batches(data, batch_size: int = 256):
     """The batches of `data` one by one, as they come out of it: arrays are cut into them."""
+    check_positive_integer("batch_size", batch_size)
     if is_array(data):
         for start in range(0, len(data), batch_size):
             yield data[start : start + batch_size]
     else:
         length = len(data) if isinstance(data, keras.utils.PyDataset) else None
         yield from (data[i] for i in range(length)) if length is not None else data
+
+
+def check_batches(data, name: str = "Input"):
+    """An array, or something that gives batches: a dataset, a PyDataset, an iterator of them."""
+    many = hasattr(data, "__iter__") and not isinstance(data, (str, bytes, dict, set))
+    if not (is_array(data) or many or isinstance(data, keras.utils.PyDataset)):
+        raise ValueError(
+            f"{name} must be an array, or a dataset of batches. "
+            f"Received: {'None' if data is None else f'a {type(data).__name__}'}"
+        )
+    return data
+
+
+def check_fit_options(options: dict) -> None:
+    """What `fit` and `evaluate` count and weigh by, before Keras sees it."""
+    check_positive_integer("epochs", options.get("epochs", 1))
+    for name in ("batch_size", "steps_per_epoch", "steps", "validation_steps",
+                 "validation_batch_size"):  # fmt: skip
+        if options.get(name) is not None:
+            check_positive_integer(name, options[name])
+    check_seed("initial_epoch", options.get("initial_epoch", 0), optional=False)  # from 0
+    weights = options.get("sample_weight")
+    if weights is not None and (not is_array(weights) or not len(weights.shape)):
+        raise ValueError(
+            "`sample_weight` must be None or an array of one number a sample. "
+            f"Received: {weights!r}"
+        )
+    if options.get("class_weight") is not None:
+        raise ValueError(
+            "`class_weight` must be None, as there are no classes to weigh. "
+            f"Received: {options['class_weight']!r}"
+        )
+    shuffle = options.get("shuffle", True)
+    if not isinstance(shuffle, (bool, str)):
+        raise ValueError(f"`shuffle` must be True, False or 'batch'. Received: {shuffle!r}")
+    callbacks = options.get("callbacks") or ()
+    for callback in callbacks if isinstance(callbacks, (list, tuple)) else (callbacks,):
+        if not isinstance(callback, (keras.callbacks.Callback, keras.callbacks.CallbackList)):
+            raise ValueError(f"`callbacks` must be Keras callbacks. Received: {callback!r}")
+
+
+def joined(parts: list, name: str = "Input") -> np.ndarray:
+    """The arrays of all batches as one."""
+    if not parts:
+        raise ValueError(f"{name} must hold at least one sample. Received: no batches")
+    return np.concatenate(parts)
 
 
 def inputs_of(batch):
@@ -137,12 +195,14 @@ def check_values(x, low: float, high: float, name: str = "Input") -> None:
 
 def check_targets(y, shape: tuple) -> None:
     """Refuses labels: targets must have the shape of the reconstruction."""
+    if not is_array(y):
+        raise ValueError(f"`y` must be None or an array. Received: a {type(y).__name__}")
     if tuple(y.shape)[1:] != tuple(shape):
         raise ValueError(
             f"Targets must have the shape of the reconstruction, {('samples', *shape)}; an "
             "autoencoder learns from inputs alone, so drop the labels: fit(x), or "
             f"dataset.map(lambda x, y: x). Received: targets of shape {tuple(y.shape)} and "
-            f"dtype {keras.backend.standardize_dtype(y.dtype)}"
+            f"dtype {getattr(y.dtype, 'name', y.dtype)}"
         )
 
 
@@ -155,6 +215,7 @@ def check_training_data(model, x, y=None):
     """
     if x is None:
         raise ValueError("`x` must be an array or a dataset of inputs. Received: None")
+    check_batches(x, "`x`")
     if is_array(x):
         first = (x,) if y is None else (x, y)
     elif y is not None:
@@ -199,8 +260,14 @@ def split_arrays(x, y, options, share):
             "`validation_split` must be 0 where `x` is a dataset; pass validation_data. "
             f"Received: {share!r}"
         )
+    check_number("validation_split", share, 0, 1)
     weights = options.get("sample_weight")
     cut = int(len(x) * (1 - share))
+    if not 0 < cut < len(x):
+        raise ValueError(
+            "`validation_split` must leave samples on both sides. "
+            f"Received: {share!r} of {len(x)} samples"
+        )
     validation = (x[cut:], None if y is None else y[cut:])
     if weights is not None:
         options = {**options, "sample_weight": weights[:cut]}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
+
 import keras
 import numpy as np
 
 from aezoo import _checks
+from aezoo._arguments import check_number, check_positive_integer
 from aezoo._checks import as_array, is_array, is_dataset
 from aezoo._generative import VariationalAutoencoder
 
@@ -50,6 +53,7 @@ class ConditionalVariationalAutoencoder(VariationalAutoencoder):
                     f"Received: {validation_split!r}"
                 )
             x, y = as_array(x), as_array(y)
+            check_number("validation_split", validation_split, 0, 1)
             cut = int(len(x) * (1 - validation_split))
             x, y, validation_data = x[:cut], y[:cut], (x[cut:], y[cut:])
         if validation_data is not None:
@@ -118,6 +122,7 @@ class ConditionalVariationalAutoencoder(VariationalAutoencoder):
                 f"Received: a {type(x).__name__}"
             )
         _checks.check_inputs(x, (network or self).inputs[0].shape[1:])
+        check_positive_integer("batch_size", batch_size)
         return LabelledBatches(x, self._checked_labels(labels, len(x)), batch_size, shuffle)
 
     def _checked_labels(self, labels, length):
@@ -141,6 +146,7 @@ class LabelledBatches(keras.utils.PyDataset):
         super().__init__()
         self.x, self.labels, self.batch_size = _checks.to_numpy(x), labels, batch_size
         self.shuffle, self.order = shuffle, np.arange(len(x))
+        self.generator = np.random.default_rng(random.getrandbits(64))  # of set_random_seed
         self.on_epoch_end()
 
     def __len__(self):
@@ -152,4 +158,4 @@ class LabelledBatches(keras.utils.PyDataset):
 
     def on_epoch_end(self):
         if self.shuffle:
-            np.random.default_rng().shuffle(self.order)
+            self.generator.shuffle(self.order)

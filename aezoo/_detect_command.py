@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 
-from aezoo._run_folder import CONFIG, RunFolder, replacing
+from aezoo._run_folder import CONFIG, RunFolder, make_folder, replacing
 
 
 def run_detect(run, source, out, normal, rate, score, split, limit, data_dir):
@@ -33,7 +33,7 @@ def run_detect(run, source, out, normal, rate, score, split, limit, data_dir):
     data, names = with_names(source, split, image_size=size, limit=limit, data_dir=data_dir)
     scores = detector.score(data)
     found = scores > detector.threshold
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out.parent)
     with replacing(out) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("sample", "score", "is_anomaly"))
@@ -55,7 +55,7 @@ def _calibrated(run, normal, rate, score, data_dir):
     options = {"image_size": _image_size(model), "data_dir": data_dir, "shuffle": False}
     config = _config(run)
     if config is not None and detector.needs_reference:
-        training = {"validation_split": _held_out(config), "limit": config["training"]["limit"]}
+        training = {"validation_split": _held_out(config), "limit": config["training"].get("limit")}
         reference = load(config["data"], "train", **training, **options)
     if normal is not None:
         what, calibration = normal, load(normal, **options)
@@ -76,13 +76,13 @@ def _config(run) -> dict | None:
     """The configuration of a run on a source; None for a file alone and for data in memory."""
     if not (run / CONFIG).is_file():
         return None
-    config = RunFolder(run).read_json(CONFIG)
+    config = RunFolder(run).read_config()
     return None if config["data"].startswith("a ") else config
 
 
 def _held_out(config) -> float | None:
     """The share of the training data that a run held out, by itself or as it was told."""
-    return config.get("held_out", config["training"]["validation_split"]) or None
+    return config.get("held_out", config["training"].get("validation_split")) or None
 
 
 def _unseen(run, config, options):
@@ -90,7 +90,7 @@ def _unseen(run, config, options):
     from aezoo.data import load, splits
 
     data, share = config["data"], _held_out(config)
-    stopped_early = config["training"]["early_stopping"] is not None
+    stopped_early = config["training"].get("early_stopping") is not None
     if "test" in splits(data, options["data_dir"]) and (stopped_early or not share):
         return f"the test split of {data}", load(data, "test", **options)
     if not share:

@@ -81,8 +81,12 @@ def evaluate(
     """
     models = dict(model) if isinstance(model, dict) else {getattr(model, "name", "model"): model}
     shape = check_models(models)
+    if not isinstance(noise_levels, (tuple, list)):
+        raise ValueError(f"`noise_levels` must be a tuple of numbers. Received: {noise_levels!r}")
     for level in noise_levels:
         check_number("noise_levels", level, 0)
+    if histories is not None and not isinstance(histories, dict):
+        raise ValueError(f"`histories` must be a dict or None. Received: {histories!r}")
     if limit is not None:
         check_positive_integer("limit", limit)
     fitted, measured = find_data(shape, data, labels, train, limit, data_dir)

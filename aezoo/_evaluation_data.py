@@ -183,7 +183,7 @@ def _given(name, data, limit) -> Part:
 
         data, labels = labelled(data, name)
     data = _checks.as_array(data)
-    if not _checks.is_array(data):
+    if not _checks.is_array(data) or not len(data.shape):
         raise ValueError(
             f"`{name}` must be a source, an array, (x, labels), or a tf.data.Dataset. "
             f"Received: a {type(data).__name__}"

@@ -6,9 +6,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from aezoo._arguments import check_positive_integer
+from aezoo._arguments import check_flag, check_positive_integer, check_seed
 from aezoo._autoencoder import Autoencoder
-from aezoo._checks import batches, inputs_of, to_numpy
+from aezoo._checks import batches, inputs_of, joined, to_numpy
 from aezoo._drawing import DrawingAutoencoder
 from aezoo._pixels import PixelModel, scale_pixels
 from aezoo.layers.sampling import Sampling
@@ -64,6 +64,7 @@ class GenerativeAutoencoder(Autoencoder):
         return decoded.reshape(*codes.shape[:2], *decoded.shape[1:])
 
     def _prior(self, n, seed):
+        check_seed("seed", seed)
         shape = (check_positive_integer("n", n), self.encoder.output_shape[-1])
         return np.random.default_rng(seed).standard_normal(shape, "float32")
 
@@ -118,7 +119,7 @@ class VariationalAutoencoder(DrawingAutoencoder, GenerativeAutoencoder):
         Raises:
             ValueError: if shape or dtype do not fit the model.
         """
-        if not return_distribution:
+        if not check_flag("return_distribution", return_distribution):
             return super().encode(x, batch_size)
         return self._parts(self._predict(self._posterior(), x, batch_size))
 
@@ -149,6 +150,7 @@ class VariationalAutoencoder(DrawingAutoencoder, GenerativeAutoencoder):
             https://arxiv.org/abs/1509.00519
         """
         check_positive_integer("samples", samples)
+        check_seed("seed", seed)
         likelihood = self._likelihood(x, batch_size)
         generator = np.random.default_rng(seed)
         posterior, found = self._posterior(), []
@@ -163,7 +165,7 @@ class VariationalAutoencoder(DrawingAutoencoder, GenerativeAutoencoder):
                 found.append(
                     self._log_mean(likelihood, piece, parameters[rows], samples, generator)
                 )
-        return np.concatenate(found)
+        return joined(found)
 
     def _log_mean(self, likelihood, inputs, parameters, samples, generator):
         """log p(x) of a few samples, from so many codes for each."""

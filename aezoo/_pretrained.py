@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import inspect
+import io
 import json
 import pathlib
 from fnmatch import fnmatchcase
@@ -12,8 +14,15 @@ from fnmatch import fnmatchcase
 import keras
 import numpy as np
 
-from aezoo._arguments import as_json, check_choice, nearest
-from aezoo._run_folder import replacing
+from aezoo._arguments import (
+    as_json,
+    check_choice,
+    check_flag,
+    check_path,
+    check_text,
+    nearest,
+)
+from aezoo._run_folder import make_folder, replacing
 from aezoo._version import __version__
 
 SHIPPED = pathlib.Path(__file__).parent / "pretrained"
@@ -36,6 +45,7 @@ def list_weights(pattern: str = "*") -> list[str]:
     >>> aezoo.list_weights("conv_ae.*")
     ['conv_ae.cifar10', 'conv_ae.mnist']
     """
+    check_text("pattern", pattern)
     names = (card.parent.name for card in SHIPPED.glob(f"*/{CARD}"))
     return sorted(name for name in names if fnmatchcase(name, pattern))
 
@@ -49,9 +59,11 @@ def find_folder(model: str, weights) -> pathlib.Path | None:
     """
     if weights is None or str(weights).endswith(FILES):
         return None
-    for folder in (SHIPPED / f"{model}.{weights}", pathlib.Path(str(weights))):
-        if (folder / CARD).is_file():
-            return folder
+    with contextlib.suppress(ValueError):  # neither a tag nor a path
+        given = check_path("weights", weights)
+        for folder in (SHIPPED / f"{model}.{given}", given):
+            if (folder / CARD).is_file():
+                return folder
     tags = [name.split(".", 1)[1] for name in list_weights(f"{model}.*")]
     have = f"one of the tags {', '.join(map(repr, tags))}{nearest(weights, tags)}, " if tags else ""
     raise ValueError(
@@ -67,7 +79,9 @@ def read_card(folder) -> dict:
         card = json.loads((folder / CARD).read_text())
         model, arguments, sha256 = card["model"], card["arguments"], card["sha256"]
         received = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        if not isinstance(model, str) or not isinstance(arguments, dict):
+            raise TypeError("model and arguments")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(
             f"`weights` must be a folder with a whole {CARD} and {WEIGHTS} "
             f"({type(error).__name__}). Received: {folder}"
@@ -80,16 +94,22 @@ def read_card(folder) -> dict:
     return {**card, "model": model, "arguments": arguments}
 
 
-def merged_arguments(model: str, card: dict, given: dict) -> dict:
+def merged_arguments(model: str, card: dict, given: dict, known) -> dict:
     """The card's arguments and those that were given, which may not contradict.
 
     Raises:
-        ValueError: if the card is of another model, or fixes an argument at another value.
+        ValueError: if the card is of another model, fixes an argument at another value, or
+            holds one that is none of those `known`.
     """
     if card["model"] != model:
         raise ValueError(
             f"`weights` must be those of a {model}. Received: those of a {card['model']}"
         )
+    for key in card["arguments"]:
+        if key not in known:
+            raise ValueError(
+                f"`weights` must have a {CARD} with arguments of {model}. Received: {key!r}"
+            )
     for key, value in given.items():
         fixed = card["arguments"].get(key, value)
         if key not in FREE and as_json(value) != as_json(fixed):
@@ -102,14 +122,28 @@ def merged_arguments(model: str, card: dict, given: dict) -> dict:
 
 def load_pretrained(model, folder) -> None:
     """Puts the weights of a folder into a model of its card."""
-    with np.load(pathlib.Path(folder) / WEIGHTS, allow_pickle=False) as arrays:
-        for key, variable in _variables(model).items():
-            if key not in arrays or arrays[key].shape != tuple(variable.shape):
-                raise ValueError(
-                    f"`weights` must fit the model: {key} of shape {tuple(variable.shape)} is "
-                    f"missing. Received: {folder}"
-                )
-            variable.assign(arrays[key].astype("float32"))
+    arrays = read_arrays(pathlib.Path(folder) / WEIGHTS, "weights")
+    for key, variable in _variables(model).items():
+        found = arrays.get(key)
+        if found is None or found.shape != tuple(variable.shape) or found.dtype.kind not in "fiub":
+            raise ValueError(
+                f"`weights` must fit the model: {key} of shape {tuple(variable.shape)} is "
+                f"missing. Received: {folder}"
+            )
+        variable.assign(found.astype("float32"))
+
+
+def read_arrays(path, name: str) -> dict[str, np.ndarray]:
+    """The arrays of an `.npz` file; one of pickled objects is refused unread."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {key: arrays[key] for key in arrays.files}
+    except Exception as error:  # zipfile, zlib and numpy have many of their own
+        reason = (str(error).strip() or "unreadable").splitlines()[0]
+        raise ValueError(
+            f"`{name}` must be a whole .npz file of numbers ({type(error).__name__}: "
+            f"{reason[:200]}). Received: {path}"
+        ) from error
 
 
 def save_pretrained(
@@ -145,12 +179,15 @@ def save_pretrained(
     (None, 4)
     """
     check_choice("precision", precision, ("float16", "float32"))
-    folder, made = pathlib.Path(folder), _arguments(model)
+    check_flag("overwrite", overwrite)
+    folder, made = check_path("folder", folder), _arguments(model)
     if made is None:
         raise ValueError(
             "`model` must be made by a factory of the zoo, with arguments that JSON can hold. "
             f"Received: {model!r}"
         )
+    if as_json(about) is None:
+        raise ValueError(f"`about` must be what JSON can hold. Received: {about!r}")
     if (folder / CARD).exists() and not overwrite:
         raise ValueError(f"`folder` must be new, or overwrite must be given. Received: {folder}")
     arrays = {key: keras.ops.convert_to_numpy(v) for key, v in _variables(model).items()}
@@ -163,10 +200,10 @@ def save_pretrained(
             f"`precision` must be able to hold the weights. Received: {precision!r}, in which "
             "some are infinite"
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / WEIGHTS) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)
-    weights = (folder / WEIGHTS).read_bytes()
+    make_folder(folder)
+    written = io.BytesIO()
+    np.savez_compressed(written, **arrays)
+    weights = written.getvalue()
     card = {
         "model": model.recipe["model"],
         "arguments": made,
@@ -177,8 +214,10 @@ def save_pretrained(
         "sha256": hashlib.sha256(weights).hexdigest(),
         "versions": {"aezoo": __version__, "keras": importlib.metadata.version("keras")},
     }
-    with replacing(folder / CARD) as temporary:
-        temporary.write_text(json.dumps(card, indent=2) + "\n")
+    text = json.dumps(card, indent=2) + "\n"
+    with replacing(folder / CARD) as new_card, replacing(folder / WEIGHTS) as new_weights:
+        new_weights.write_bytes(weights)
+        new_card.write_text(text)
     return folder
 
 
@@ -187,7 +226,7 @@ def _arguments(model) -> dict | None:
     from aezoo._registry import get_factory
 
     recipe = as_json(getattr(model, "recipe", None))
-    if not recipe:
+    if not recipe or not isinstance(recipe.get("arguments"), dict):
         return None
     parameters = inspect.signature(get_factory(recipe["model"])).parameters
     values = {key: parameter.default for key, parameter in parameters.items()}

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from aezoo._autoencoder import Autoencoder
-from aezoo._checks import to_numpy
+from aezoo._checks import as_array, to_numpy
 from aezoo.layers.quantizer import VectorQuantizer
 
 
@@ -58,6 +58,8 @@ class VectorQuantizedAutoencoder(Autoencoder):
             ValueError: if shape or dtype do not fit the model.
         """
         codes = self.encode(x, batch_size)
+        if not len(codes):
+            return np.empty((0, *self._grid), "int32")
         parts = np.array_split(codes, max(1, len(codes) // batch_size))
         indices = [to_numpy(self.quantizer.indices(part)) for part in parts]
         return np.concatenate(indices).astype("int32")
@@ -68,7 +70,7 @@ class VectorQuantizedAutoencoder(Autoencoder):
         Raises:
             ValueError: if they are no numbers of entries, or of another shape.
         """
-        tokens = np.asarray(tokens)
+        tokens = np.asarray(as_array(tokens))
         last = self.quantizer.codebook_size - 1
         whole = np.issubdtype(tokens.dtype, np.integer) and tokens.shape[1:] == self._grid
         if not whole or (tokens.size and (tokens.min() < 0 or tokens.max() > last)):
@@ -90,9 +92,20 @@ class VectorQuantizedAutoencoder(Autoencoder):
         return bytes([8 * len(bits) - tokens.size * self.bits_per_token]) + bits.tobytes()
 
     def decompress(self, stored: bytes, batch_size: int = 256) -> np.ndarray:
-        """Reconstructions of what `compress` stored, an array (samples, *input_shape)."""
-        bits = np.unpackbits(np.frombuffer(stored, "uint8")[1:])
-        bits = bits[: len(bits) - stored[0]].reshape(-1, self.bits_per_token)
+        """Reconstructions of what `compress` stored, an array (samples, *input_shape).
+
+        Raises:
+            ValueError: if it is not of that length, or names entries that there are not.
+        """
+        whole = isinstance(stored, (bytes, bytearray, memoryview)) and len(stored) > 1
+        size = 8 * (len(stored) - 1) - stored[0] if whole else 0
+        if size < 1 or size % self.bits_per_sample or stored[0] > 7:
+            raise ValueError(
+                f"`stored` must be bytes of `compress`, {self.bits_per_sample} bits a sample. "
+                f"Received: {f'{len(stored)} bytes' if whole else f'a {type(stored).__name__}'}"
+            )
+        bits = np.unpackbits(np.frombuffer(stored, "uint8")[1:])[:size]
+        bits = bits.reshape(-1, self.bits_per_token)
         tokens = bits.astype("int64") @ (1 << np.arange(self.bits_per_token))
         return self.decode_tokens(tokens.reshape(-1, *self._grid), batch_size)
 

@@ -7,7 +7,9 @@ import inspect
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 
-from aezoo._arguments import nearest
+import numpy as np
+
+from aezoo._arguments import check_flag, check_text, nearest
 from aezoo._pretrained import find_folder, load_pretrained, merged_arguments, read_card
 
 _FACTORIES: dict[str, Callable] = {}
@@ -26,9 +28,10 @@ def register(factory: Callable) -> Callable:
     @functools.wraps(factory)
     def build(*args, **kwargs):
         given = dict(signature.bind_partial(*args, **kwargs).arguments)
+        _check_scalars(given)
         folder = find_folder(name, given.get("weights"))
         if folder is not None:
-            given = merged_arguments(name, read_card(folder), given)
+            given = merged_arguments(name, read_card(folder), given, signature.parameters)
         model = factory(**given) if folder is not None else factory(*args, **kwargs)
         if folder is not None:
             load_pretrained(model, folder)
@@ -37,6 +40,14 @@ def register(factory: Callable) -> Callable:
 
     _FACTORIES[name] = build
     return build
+
+
+def _check_scalars(given) -> None:
+    """No argument of a factory is an array, and `compile` is no text that is true."""
+    for key, value in given.items():
+        if hasattr(value, "__array__") and np.ndim(value):
+            raise ValueError(f"`{key}` must not be an array. Received: {value!r}")
+    check_flag("compile", given.get("compile", True))
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -50,12 +61,13 @@ def list_models(pattern: str = "*") -> list[str]:
     >>> aezoo.list_models("*conv*")
     ['conv_ae']
     """
+    check_text("pattern", pattern)
     return sorted(name for name in _FACTORIES if fnmatchcase(name, pattern))
 
 
 def get_factory(name: str) -> Callable:
     """The factory of that name; a ValueError names the nearest ones."""
-    if name not in _FACTORIES:
+    if not isinstance(name, str) or name not in _FACTORIES:
         raise ValueError(
             f"`model` must be one of {', '.join(list_models())}"
             f"{nearest(name, list_models())}. Received: {name!r}"

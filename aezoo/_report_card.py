@@ -7,7 +7,8 @@ import io
 import json
 import pathlib
 
-from aezoo._run_folder import replacing
+from aezoo._arguments import check_path
+from aezoo._run_folder import make_folder, replacing
 
 ROWS = {
     "Reconstruction": {
@@ -172,9 +173,9 @@ class ReportCard:
         Returns:
             The path of the page.
         """
-        folder = pathlib.Path(folder)
+        folder = check_path("folder", folder)
         texts = {JSON: self.to_json(), PAGE: self.to_html()}
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         for name, text in texts.items():
             with replacing(folder / name) as temporary:
                 temporary.write_text(text, encoding="utf-8")

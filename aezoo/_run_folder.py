@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
 import pathlib
 import re
 
+from aezoo._lock import LOCK, locked
+
 CONFIG, HISTORY, METRICS, MODEL = "config.json", "history.csv", "metrics.json", "model.keras"
 PICTURES = ("reconstructions.png", "history.png")
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)\.keras")
+_HALF_WRITTEN = re.compile(
+    r"\.writable|\.writing-\d+-(config\.json|history\.csv|metrics\.json|.*\.keras|.*\.png|\.writable)"
+)
 
 
 class RunFolder:
@@ -23,16 +29,37 @@ class RunFolder:
     def __init__(self, path):
         self.path = pathlib.Path(path)
 
-    def prepare(self, *, resume: bool, overwrite: bool) -> None:
-        """Makes the folder, or refuses one that holds anything.
+    @contextlib.contextmanager
+    def prepared(self, *, resume: bool, overwrite: bool):
+        """Makes the folder and holds its lock, or refuses one that holds anything.
 
         Raises:
-            ValueError: if the folder holds something and neither flag allows to go on, or it
-                cannot be written.
+            ValueError: if the folder holds something and neither flag allows to go on, if it
+                cannot be written, or if another training writes to it.
         """
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(f"`out` must be a folder. Received: the file {self.path}")
-        holds = self.path.is_dir() and any(self.path.iterdir())
+        with contextlib.ExitStack() as held:
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                held.enter_context(locked(self.path))
+                with replacing(self.path / ".writable") as probe:
+                    probe.touch()
+                (self.path / ".writable").unlink()
+            except OSError as error:
+                raise ValueError(
+                    f"`out` must be a folder that can be written ({error.strerror}). "
+                    f"Received: {self.path}"
+                ) from error
+            self._make_room(resume, overwrite)
+            yield
+
+    def _make_room(self, resume, overwrite):
+        """Removes what a killed run left half-written, and with `overwrite` the whole run."""
+        for path in self.path.iterdir():
+            if _HALF_WRITTEN.fullmatch(path.name):
+                path.unlink(missing_ok=True)
+        holds = any(path.name != LOCK for path in self.path.iterdir())
         if holds and resume and not self.exists:
             raise ValueError(f"`out` must be a run folder to resume. Received: {self.path}")
         if holds and not resume and not overwrite:
@@ -43,16 +70,6 @@ class RunFolder:
                 "`out` must be a new or empty folder, or overwrite must be given. Received: "
                 f"{self.path}, {what if self.exists else 'which holds other files'}"
             )
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            with replacing(self.path / ".writable") as probe:
-                probe.touch()
-            (self.path / ".writable").unlink()
-        except OSError as error:
-            raise ValueError(
-                f"`out` must be a folder that can be written ({error.strerror}). "
-                f"Received: {self.path}"
-            ) from error
         if holds and overwrite:
             self._clear()
 
@@ -81,7 +98,19 @@ class RunFolder:
             raise ValueError(
                 f"`--data` must be given for a file without a run. Received: {self.path}"
             )
-        return self.read_json(CONFIG)["data"]
+        return self.read_config()["data"]
+
+    def read_config(self) -> dict:
+        """What `write_json(CONFIG, ...)` wrote: the model, its arguments, data and training."""
+        config = self.read_json(CONFIG)
+        kinds = {"model": str, "arguments": (dict, type(None)), "data": str, "training": dict}
+        for key, kind in kinds.items():
+            if not isinstance(config.get(key), kind):
+                raise ValueError(
+                    f"`{CONFIG}` of a run must hold {', '.join(kinds)} as they were written. "
+                    f"Received: {key}={config.get(key)!r} in {self.path}"
+                )
+        return config
 
     def save_checkpoint(self, model, epochs: int) -> None:
         before = self.checkpoint
@@ -103,17 +132,20 @@ class RunFolder:
 
     def read_json(self, name: str) -> dict:
         try:
-            return json.loads((self.path / name).read_text())
-        except (OSError, ValueError) as error:
+            content = json.loads((self.path / name).read_text())
+            if not isinstance(content, dict):
+                raise ValueError("no object")
+        except (OSError, ValueError, RecursionError) as error:
             raise ValueError(
                 f"`{name}` of a run must be whole JSON. Received: {self.path}"
             ) from error
+        return content
 
     def append_history(self, row: dict) -> None:
         """One more row; a training that is killed keeps every row before."""
         path = self.path / HISTORY
         new = not path.exists()
-        with path.open("a", newline="") as file:
+        with naming_disk_errors(path), path.open("a", newline="") as file:
             writer = csv.DictWriter(file, list(row))
             if new:
                 writer.writeheader()
@@ -122,24 +154,47 @@ class RunFolder:
             os.fsync(file.fileno())
 
     def read_history(self) -> list[dict]:
+        """The rows of whole epochs; one that a kill cut off, and all behind it, is left out.
+
+        Raises:
+            ValueError: if the file is not a history.
+        """
         path = self.path / HISTORY
         if not path.exists():
             return []
-        with path.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        whole = []
-        for row in rows:
+        try:
+            with path.open(newline="", encoding="utf-8") as file:
+                names, *lines = list(csv.reader(file)) or [[]]
+        except (OSError, ValueError, csv.Error) as error:
+            raise ValueError(
+                f"`{HISTORY}` of a run must be a whole table ({type(error).__name__}). "
+                f"Received: {self.path}"
+            ) from error
+        if names and ("epoch" not in names or "loss" not in names or len(set(names)) < len(names)):
+            raise ValueError(
+                f"`{HISTORY}` of a run must have columns epoch and loss. "
+                f"Received: {', '.join(names)} in {self.path}"
+            )
+        rows = []
+        for line in lines:
             try:
-                whole.append(
-                    {key: int(text) if text.isdigit() else float(text) for key, text in row.items()}
-                )
-            except (AttributeError, ValueError):
-                break  # a row that was cut off by a kill
-        return whole
+                values = [int(text) if text.isdecimal() else float(text) for text in line]
+            except ValueError:
+                break
+            row = dict(zip(names, values, strict=False))
+            if len(line) != len(names) or row["epoch"] != len(rows) + 1:
+                break
+            rows.append(row)
+        return rows
 
     def keep_history(self, epochs: int) -> list[dict]:
         """Drops rows behind the last checkpoint, and returns those that stay."""
         rows = self.read_history()[:epochs]
+        if len(rows) < epochs:
+            raise ValueError(
+                f"`{HISTORY}` of a run must have a row for each of the {epochs} epochs of its "
+                f"checkpoint. Received: {len(rows)} in {self.path}"
+            )
         with self._replacing(HISTORY) as temporary, temporary.open("w", newline="") as file:
             if rows:
                 writer = csv.DictWriter(file, list(rows[0]))
@@ -168,6 +223,25 @@ class RunFolder:
                 path.unlink()
 
 
+@contextlib.contextmanager
+def naming_disk_errors(path):
+    """Says in one sentence that a file could not be written."""
+    try:
+        yield
+    except OSError as error:
+        if "Received: " in str(error):
+            raise
+        reason = error.strerror or str(error).splitlines()[0]
+        named = OSError(f"The place must have room and be writable ({reason}). Received: {path}")
+        named.errno = error.errno
+        raise named from error
+
+
+def make_folder(path) -> None:
+    with naming_disk_errors(path):
+        pathlib.Path(path).mkdir(parents=True, exist_ok=True)
+
+
 class replacing:
     """A temporary path beside `path`, which takes its place when all went well."""
 
@@ -178,8 +252,13 @@ class replacing:
     def __enter__(self) -> pathlib.Path:
         return self._temporary
 
-    def __exit__(self, kind, *_):
-        if kind is None:
-            os.replace(self._temporary, self._path)
-        else:
-            self._temporary.unlink(missing_ok=True)
+    def __exit__(self, kind, error, _):
+        try:
+            with naming_disk_errors(self._path):
+                if isinstance(error, OSError):
+                    raise error
+                if kind is None:
+                    os.replace(self._temporary, self._path)
+        finally:
+            with contextlib.suppress(OSError):
+                self._temporary.unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from aezoo._arguments import is_integer
+from aezoo._arguments import check_seed
 
 
 class Seeds:
@@ -28,8 +28,7 @@ class Seeds:
     """
 
     def __init__(self, seed: int | None = None):
-        if seed is not None and (not is_integer(seed) or seed < 0):
-            raise ValueError(f"`seed` must be a non-negative integer or None. Received: {seed!r}")
+        check_seed("seed", seed)
         self._sequence = None if seed is None else np.random.SeedSequence(seed)
 
     def __call__(self) -> int | None:

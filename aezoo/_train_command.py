@@ -100,17 +100,17 @@ def _train(name, arguments, recipe, data, out, resume, overwrite):
     import keras
 
     from aezoo import create, train
-    from aezoo._run_folder import CONFIG, RunFolder
+    from aezoo._run_folder import RunFolder
     from aezoo.data import load
 
     folder = RunFolder(out)
     if resume and folder.exists:
-        config = folder.read_json(CONFIG)
+        config = folder.read_config()
         _refuse_other_options(
             config, name, {**arguments, **recipe, **({"data": data} if data else {})}
         )
         arguments = {
-            key: value for key, value in config["arguments"].items() if key != "input_shape"
+            key: value for key, value in (config["arguments"] or {}).items() if key != "input_shape"
         }
         kept = {key: value for key, value in config["training"].items() if value is not None}
         recipe, data = {**recipe, **kept}, config["data"]
@@ -129,7 +129,7 @@ def _train(name, arguments, recipe, data, out, resume, overwrite):
 
 def _refuse_other_options(config, name, given):
     before = {"model": config["model"], "data": config["data"], **config["training"]}
-    before.update(config["arguments"])
+    before.update(config["arguments"] or {})
     for key, value in {"model": name, **given}.items():
         old = before.get(key)
         if key != "data_dir" and old != (list(value) if isinstance(value, tuple) else value):

@@ -10,11 +10,18 @@ import platform
 import statistics
 import sys
 import time
+from contextlib import nullcontext
 
 import keras
 
 from aezoo import _checks, plots
-from aezoo._arguments import check_number, check_positive_integer
+from aezoo._arguments import (
+    check_flag,
+    check_number,
+    check_path,
+    check_positive_integer,
+    check_seed,
+)
 from aezoo._autoencoder import Autoencoder
 from aezoo._parts import find_parts
 from aezoo._report import Baselines, measure, picture
@@ -23,6 +30,8 @@ from aezoo._schedule import begin_schedule, compile_again, take_state
 from aezoo._version import __version__
 from aezoo._weights import load_model
 from aezoo.callbacks import InterruptGently, Progress, StopOnNaN
+
+LARGEST_AUGMENT = 10.0  # images under stronger maps are all edge
 
 
 @dataclasses.dataclass
@@ -96,7 +105,8 @@ def train(
         callbacks: More Keras callbacks.
         resume: Whether a run in `out` that was killed goes on from its last finished
             epoch; a finished one is returned as it is. Early stopping counts anew.
-        overwrite: Whether `out` may hold an earlier run, which is lost.
+        overwrite: Whether `out` may hold an earlier run, which is lost. A folder that another
+            training writes to is refused in any case.
         verbose: Whether to show the progress.
 
     Returns:
@@ -114,6 +124,13 @@ def train(
     True
     """
     check_number("warmup", warmup, 0, 1)
+    check_number("augment", augment, 0, LARGEST_AUGMENT)
+    check_seed("seed", seed)
+    for name, flag in (("resume", resume), ("overwrite", overwrite), ("verbose", verbose)):
+        check_flag(name, flag)
+    if not isinstance(callbacks, (tuple, list)):
+        raise ValueError(f"`callbacks` must be a tuple of Keras callbacks. Received: {callbacks!r}")
+    _checks.check_fit_options({"callbacks": callbacks})
     if early_stopping is not None:
         check_positive_integer("early_stopping", early_stopping)
     if not isinstance(model, Autoencoder) or not model.compiled:
@@ -132,73 +149,72 @@ def train(
         if part is not None:
             _checks.check_training_data(model, part)
     learnt = parts.training
-    if check_number("augment", augment, 0):
+    if augment:
         from aezoo.data._pipeline import augmented
 
         learnt = augmented(parts.training, augment, seed)
-    folder = RunFolder(out) if out is not None else None
-    done, rows = 0, []
-    if folder is not None:
-        folder.prepare(resume=resume, overwrite=overwrite)
-        if resume and folder.finished:
+    folder = RunFolder(check_path("out", out)) if out is not None else None
+    with folder.prepared(resume=resume, overwrite=overwrite) if folder else nullcontext():
+        if folder is not None and resume and folder.finished:
             return _finished(folder)
-    peak, steps = begin_schedule(model, parts.training, epochs, warmup)
-    if folder is not None:
-        if resume and folder.checkpoint:
-            checkpoint, done = folder.checkpoint
-            take_state(model, load_model(checkpoint))
-        if resume and folder.exists:
-            rows = folder.keep_history(done)
-        settings = {
-            "epochs": epochs,
-            "batch_size": batch_size,
-            "validation_split": validation_split,
-            "early_stopping": early_stopping,
-            "warmup": warmup,
-            "augment": augment,
-            "image_size": image_size,
-            "limit": limit,
-            "seed": seed,
-        }
-        folder.write_json(CONFIG, _config(model, data, settings, parts.held_out))
-    recorder = _Recorder(folder, rows)
-    watch, progress = StopOnNaN(), Progress(epochs) if verbose else None
-    gently = InterruptGently()
-    used = [watch, recorder, *([progress] if progress else []), *callbacks, gently]
-    if early_stopping is not None:
-        used.insert(
-            0, keras.callbacks.EarlyStopping(patience=early_stopping, restore_best_weights=True)
-        )
-    interrupted = False
-    try:
-        if done < epochs:
-            model.fit(
-                learnt, epochs=epochs, initial_epoch=done, verbose=0, callbacks=used,
-                validation_data=parts.validation,
-            )  # fmt: skip
-    except KeyboardInterrupt:
-        interrupted = True
-    finally:
-        gently.close()
-        if progress:
-            progress.close()
-    if peak is not None:
-        compile_again(model, peak, keep_state=True)
-    if watch.failed_epoch is not None:
-        raise FloatingPointError(
-            f"The loss became NaN or infinite in epoch {watch.failed_epoch + 1} although the data "
-            f"that was checked is finite: {watch.first_to_fail(parts.training)}; try a lower "
-            "learning rate, optimizer=keras.optimizers.Adam(clipnorm=1.0), or a smaller weight of "
-            f"that term. Received: learning rate {peak}"
-        )
-    if folder is not None:
-        folder.save_model(model)
-    run = Run(model, _columns(recorder.rows), {}, folder and folder.path, interrupted)
-    if interrupted:
-        _say_interrupted(run, epochs)
+        peak, steps = begin_schedule(model, parts.training, epochs, warmup)
+        done, rows = 0, []
+        if folder is not None:
+            if resume and folder.checkpoint:
+                checkpoint, done = folder.checkpoint
+                take_state(model, load_model(checkpoint))
+            if resume and folder.exists:
+                rows = folder.keep_history(done)
+            settings = {
+                "epochs": epochs,
+                "batch_size": batch_size,
+                "validation_split": validation_split,
+                "early_stopping": early_stopping,
+                "warmup": warmup,
+                "augment": augment,
+                "image_size": image_size,
+                "limit": limit,
+                "seed": seed,
+            }
+            folder.write_json(CONFIG, _config(model, data, settings, parts.held_out))
+        recorder = _Recorder(folder, rows)
+        watch, progress = StopOnNaN(), Progress(epochs) if verbose else None
+        gently = InterruptGently()
+        used = [watch, recorder, *([progress] if progress else []), *callbacks, gently]
+        if early_stopping is not None:
+            used.insert(
+                0, keras.callbacks.EarlyStopping(patience=early_stopping, restore_best_weights=True)
+            )
+        interrupted = False
+        try:
+            if done < epochs:
+                model.fit(
+                    learnt, epochs=epochs, initial_epoch=done, verbose=0, callbacks=used,
+                    validation_data=parts.validation,
+                )  # fmt: skip
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            gently.close()
+            if progress:
+                progress.close()
+        if peak is not None:
+            compile_again(model, peak, keep_state=True)
+        if watch.failed_epoch is not None:
+            raise FloatingPointError(
+                f"The loss became NaN or infinite in epoch {watch.failed_epoch + 1} although the "
+                f"data that was checked is finite: {watch.first_to_fail(parts.training)}; try a "
+                "lower learning rate, optimizer=keras.optimizers.Adam(clipnorm=1.0), or a smaller "
+                f"weight of that term. Received: learning rate {peak}"
+            )
+        if folder is not None:
+            folder.save_model(model)
+        run = Run(model, _columns(recorder.rows), {}, folder and folder.path, interrupted)
+        if interrupted:
+            _say_interrupted(run, epochs)
+            return run
+        run.metrics = _finish(run, parts, steps, batch_size, folder)
         return run
-    run.metrics = _finish(run, parts, steps, batch_size, folder)
-    return run
 
 
 class _Recorder(keras.callbacks.Callback):
@@ -252,7 +268,8 @@ def _finished(folder) -> Run:
 
 
 def _columns(rows) -> dict[str, list[float]]:
-    return {name: [row[name] for row in rows] for name in (rows[0] if rows else {})}
+    names = rows[-1] if rows else {}  # a resumed history may have begun with others
+    return {name: [row[name] for row in rows] for name in names if all(name in row for row in rows)}
 
 
 def _say_interrupted(run, epochs):

@@ -7,7 +7,7 @@ import pathlib
 import sys
 
 from aezoo._options import integers
-from aezoo._run_folder import RunFolder, replacing
+from aezoo._run_folder import RunFolder, make_folder, replacing
 
 
 def run_transfer(run, data, labels_per_class, seeds, steps, pooling, limit, data_dir, out):
@@ -41,7 +41,7 @@ def run_transfer(run, data, labels_per_class, seeds, steps, pooling, limit, data
         }
     _print(figures, curve, len(train[1]), len(test[1]))
     target = pathlib.Path(out or folder)
-    target.mkdir(parents=True, exist_ok=True)
+    make_folder(target)
     results = {"data": data, "train_samples": len(train[1]), "test_samples": len(test[1]),
                "all_labels": figures, "label_curve": curve.rows}  # fmt: skip
     with replacing(target / "transfer.json") as temporary:

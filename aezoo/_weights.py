@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import pathlib
-
 import keras
 
+from aezoo._archive import check_archive
+from aezoo._arguments import check_path
 from aezoo._autoencoder import Autoencoder
 
 
 def load_model(path) -> Autoencoder:
     """Loads an autoencoder that `model.save(path)` wrote, with its optimizer.
+
+    A file from a stranger runs no code: one that asks for any, or for a class that is neither
+    Keras's nor registered, is refused before any part of it is built.
 
     Args:
         path: A `.keras` file, or a run folder that holds `model.keras`.
@@ -20,15 +23,17 @@ def load_model(path) -> Autoencoder:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is not a whole `.keras` file of an autoencoder.
+        ValueError: if the file is not a whole `.keras` file of an autoencoder, or asks for
+            code.
     """
-    path = pathlib.Path(path)
+    path = check_path("path", path)
     if path.is_dir():
         path = path / "model.keras"
     if not path.is_file():
         raise FileNotFoundError(f"`path` must be a .keras file or a run folder. Received: {path}")
+    check_archive(path)
     try:
-        model = keras.saving.load_model(path)
+        model = keras.saving.load_model(path, safe_mode=True)
     except Exception as error:
         reason = str(error).strip().splitlines()
         raise ValueError(
@@ -50,7 +55,7 @@ def load_weights(model, weights) -> None:
         FileNotFoundError: if there is no such file.
         ValueError: if the file does not fit the model.
     """
-    path = pathlib.Path(weights)
+    path = check_path("weights", weights)
     if not path.name.endswith((".weights.h5", ".keras")):
         raise ValueError(
             "`weights` must be None or the path of a .weights.h5 or .keras file. "
@@ -58,6 +63,8 @@ def load_weights(model, weights) -> None:
         )
     if not path.is_file():
         raise FileNotFoundError(f"`weights` must be an existing file. Received: {weights!r}")
+    if path.suffix == ".keras":
+        check_archive(path)
     try:
         if path.suffix == ".keras":
             model.set_weights(load_model(path).get_weights())

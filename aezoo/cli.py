@@ -98,7 +98,7 @@ def reconstruct(
     from PIL import Image
 
     from aezoo import load_model
-    from aezoo._run_folder import replacing
+    from aezoo._run_folder import make_folder, replacing
     from aezoo.data._images import list_images, read_image
 
     model = load_model(run)
@@ -119,7 +119,7 @@ def reconstruct(
         if image is None:
             raise ValueError(f"`images` must be readable images. Received: {path}")
     outputs = model.reconstruct(np.stack(pixels))
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     for target, output in zip(targets, outputs, strict=True):
         image = (np.clip(output, 0, 1) * 255).round().astype("uint8")
         with replacing(target) as temporary:
@@ -141,7 +141,7 @@ def encode(
     import numpy as np
 
     from aezoo import load_model
-    from aezoo._run_folder import replacing
+    from aezoo._run_folder import make_folder, replacing
     from aezoo.data._load import with_labels
 
     if out.suffix != ".npz":
@@ -153,7 +153,7 @@ def encode(
     arrays = {"codes": model.encode(x)}
     if labels is not None:
         arrays["labels"] = labels
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out.parent)
     with replacing(out) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)
     print(f"{len(x)} codes of shape {arrays['codes'].shape[1:]} are in {out}")

@@ -38,7 +38,12 @@ def conformal_threshold(scores, false_positive_rate: float) -> float:
         Regression", https://doi.org/10.1007/3-540-36755-1_29
     """
     rate = check_rate(false_positive_rate)
-    scores = np.asarray(scores, "float64")
+    try:
+        scores = np.asarray(scores, "float64")
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"`scores` must be one number a sample. Received: a {type(scores).__name__}"
+        ) from error
     if scores.ndim != 1 or np.isnan(scores).any():
         raise ValueError(
             "`scores` must be one number a sample. Received: "

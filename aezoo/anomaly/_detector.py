@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -9,11 +10,19 @@ import pathlib
 
 import numpy as np
 
-from aezoo._arguments import check_choice, check_positive_integer
+from aezoo._arguments import (
+    check_choice,
+    check_flag,
+    check_number,
+    check_path,
+    check_positive_integer,
+    check_seed,
+)
 from aezoo._autoencoder import Autoencoder
-from aezoo._checks import as_array, batches, inputs_of, samples_of, to_numpy
+from aezoo._checks import as_array, batches, inputs_of, joined, samples_of, to_numpy
 from aezoo._pixels import scale_pixels
-from aezoo._run_folder import MODEL, replacing
+from aezoo._pretrained import read_arrays
+from aezoo._run_folder import MODEL, make_folder, replacing
 from aezoo._version import __version__
 from aezoo._weights import load_model
 from aezoo.anomaly._conformal import check_rate, conformal_threshold
@@ -71,7 +80,8 @@ class Detector:
                 f"`model` must be an Autoencoder that takes inputs alone. Received: {model!r}"
             )
         check_choice("score", score, tuple(SCORES))
-        self.model, self.score_name, self.seed = model, score, seed
+        self.model, self.score_name = model, score
+        self.seed = check_seed("seed", seed, optional=False)
         self.neighbors = check_positive_integer("neighbors", neighbors)
         self.pooling = check_choice("pooling", pooling, POOLINGS)
         self.batch_size = check_positive_integer("batch_size", batch_size)
@@ -154,7 +164,7 @@ class Detector:
             clean = to_numpy(scale_pixels(samples_of(batch)))
             squares = np.square(clean - self.model.predict_on_batch(inputs_of(batch)))
             maps.append(squares.mean(-1) if squares.ndim > 2 else squares)
-        return np.concatenate(maps)
+        return joined(maps)
 
     def save(self, folder: str | pathlib.Path, *, overwrite: bool = False) -> pathlib.Path:
         """Saves model and threshold in one folder, which `load_detector` loads.
@@ -170,18 +180,31 @@ class Detector:
             ValueError: if the detector is not fitted, or the folder holds one.
         """
         self._check_fitted()
-        folder = pathlib.Path(folder)
+        check_flag("overwrite", overwrite)
+        folder = check_path("folder", folder)
         if (folder / DETECTOR).exists() and not overwrite:
             raise ValueError(
                 f"`folder` must be new, or overwrite must be given. Received: {folder}"
             )
-        folder.mkdir(parents=True, exist_ok=True)
-        with replacing(folder / MODEL) as temporary:
-            self.model.save(temporary)
+        make_folder(folder)
         arrays = {**self._score.arrays, "calibration_scores": self.calibration_scores}
-        with replacing(folder / ARRAYS) as temporary, temporary.open("wb") as file:
-            np.savez(file, **arrays)
-        content = {
+        with contextlib.ExitStack() as files:  # which take their places together, in the end
+            paths = {
+                name: files.enter_context(replacing(folder / name))
+                for name in (DETECTOR, ARRAYS, MODEL)
+            }
+            self.model.save(paths[MODEL])
+            with paths[ARRAYS].open("wb") as file:
+                np.savez(file, **arrays)
+            sha256 = {name: _sha256(paths[name].read_bytes()) for name in (MODEL, ARRAYS)}
+            content = self._content()
+            sha256[DETECTOR] = _sha256_of(content)
+            text = json.dumps({**content, "sha256": sha256}, indent=2)
+            paths[DETECTOR].write_text(text + "\n")
+        return folder
+
+    def _content(self) -> dict:
+        return {
             "score": self.score_name,
             "neighbors": self.neighbors,
             "pooling": self.pooling,
@@ -190,12 +213,8 @@ class Detector:
             "false_positive_rate": self.false_positive_rate,
             "threshold": self.threshold,
             "calibration_samples": len(self.calibration_scores),
-            "sha256": {name: _sha256(folder / name) for name in (MODEL, ARRAYS)},
             "versions": {"aezoo": __version__, "keras": importlib.metadata.version("keras")},
         }
-        with replacing(folder / DETECTOR) as temporary:
-            temporary.write_text(json.dumps(content, indent=2) + "\n")
-        return folder
 
     def _measure(self, x):
         return self._score.measure(x, self.batch_size)
@@ -225,29 +244,36 @@ def load_detector(folder: str | pathlib.Path) -> Detector:
         FileNotFoundError: if there is no detector.json.
         ValueError: if the files are not whole, or not of one detector.
     """
-    folder = pathlib.Path(folder)
+    folder = check_path("folder", folder)
     if not (folder / DETECTOR).is_file():
         raise FileNotFoundError(f"`folder` must hold a {DETECTOR}. Received: {folder}")
     try:
         content = json.loads((folder / DETECTOR).read_text())
-        same = all(_sha256(folder / name) == content["sha256"][name] for name in (MODEL, ARRAYS))
-        if not same:
-            raise ValueError("the sha256 of its files is not that of detector.json")
-        with np.load(folder / ARRAYS, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        expected = content.pop("sha256")
+        for name in (MODEL, ARRAYS):
+            if _sha256((folder / name).read_bytes()) != expected[name]:
+                raise ValueError(f"the sha256 of {name} is not that of {DETECTOR}")
+        if expected.get(DETECTOR, _sha256_of(content)) != _sha256_of(content):
+            raise ValueError(f"{DETECTOR} is not as it was saved")
+        arrays = read_arrays(folder / ARRAYS, "folder")
         options = {key: content[key] for key in ("neighbors", "pooling", "batch_size", "seed")}
         detector = Detector(load_model(folder / MODEL), content["score"], **options)
         detector.calibration_scores = arrays.pop("calibration_scores")
         detector._score.arrays = arrays
-        detector.threshold = content["threshold"]
-        detector.false_positive_rate = content["false_positive_rate"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        detector.false_positive_rate = check_rate(content["false_positive_rate"])
+        detector.threshold = check_number("threshold", content["threshold"], -np.inf)
+        detector._score.score(detector._score.example())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
-            f"`folder` must hold a whole detector ({type(error).__name__}: {error}). "
-            f"Received: {folder}"
+            f"`folder` must hold a whole detector ({type(error).__name__}: "
+            f"{str(error).split(' Received: ')[0]}). Received: {folder}"
         ) from error
     return detector
 
 
-def _sha256(path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _sha256_of(entries: dict) -> str:
+    return _sha256(json.dumps(entries, sort_keys=True).encode())

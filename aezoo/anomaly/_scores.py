@@ -21,6 +21,10 @@ class ReconstructionError:
         """What is looked at of each sample: (samples,) or (samples, size)."""
         return self.model.reconstruction_error(x, batch_size)
 
+    def example(self) -> np.ndarray:
+        """What `measure` could return for one sample."""
+        return np.zeros(1)
+
     def fit(self, measured) -> None:
         """Estimates `arrays` of normal samples."""
 
@@ -60,6 +64,9 @@ class Codes(ReconstructionError):
 
     def measure(self, x, batch_size):
         return self.model._predict(self.network, x, batch_size)
+
+    def example(self):
+        return np.zeros((1, self.network.output_shape[-1]), "float32")
 
 
 class Mahalanobis(Codes):

@@ -77,7 +77,7 @@ class ClosedForm(Autoencoder):
             ValueError: if the data cannot be right, if `epochs` is not 1, or if targets
                 differ from the inputs.
         """
-        if epochs != 1:
+        if not isinstance(epochs, int) or epochs != 1:
             raise ValueError(
                 "`epochs` must be 1, as a closed form has nothing to repeat; "
                 f"fine_tune(data, epochs=...) trains on by gradients. Received: {epochs!r}"
@@ -87,6 +87,9 @@ class ClosedForm(Autoencoder):
                 raise ValueError(
                     f"`{name}` must be left out, as sums have no use for it. Received: {value!r}"
                 )
+        counted = {"batch_size": batch_size, "steps_per_epoch": steps_per_epoch}
+        _checks.check_fit_options({**counted, "callbacks": callbacks})
+        y = _checks.as_array(y)
         x = _checks.check_training_data(self, _checks.as_array(x), y)
         if validation_split and validation_data is None:
             x, y, _, validation_data = _checks.split_arrays(x, y, {}, validation_split)

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from aezoo._arguments import check_number, check_positive_integer, is_integer
+from aezoo._arguments import (
+    LARGEST,
+    check_flag,
+    check_number,
+    check_positive_integer,
+    check_seed,
+    check_text,
+    is_integer,
+)
 from aezoo.data._sources import Source, find_source
 
 MEMORY_LIMIT = 2 * 1024**3
@@ -64,6 +72,11 @@ def load(
     (TensorShape([None, 8, 8, 1]), 15)
     """
     check_positive_integer("batch_size", batch_size)
+    check_flag("labels", labels)
+    check_number("memory_limit", memory_limit, 0)
+    check_seed("seed", seed)
+    if shuffle is not None:
+        check_flag("shuffle", shuffle)
     part = _part(source, split, image_size, validation_split, limit, data_dir)
     shuffle = split == "train" if shuffle is None else shuffle
     options = {"batch_size": batch_size, "shuffle": shuffle, "seed": seed}
@@ -103,6 +116,7 @@ def arrays(
     >>> x.shape, x.dtype, y.shape
     ((360, 8, 8, 1), dtype('uint8'), (360,))
     """
+    check_flag("labels", labels)
     part = _part(source, split, image_size, validation_split, limit, data_dir)
     x, y = _arrays(part, source)
     return (x, _required(y, source)) if labels else x
@@ -135,6 +149,7 @@ def splits(source, data_dir: str | None = None) -> tuple[str, ...]:
 def _part(source, split, image_size, validation_split, limit, data_dir) -> Source:
     """The samples of a source that are asked for."""
     image_size = _check_image_size(image_size)
+    check_text("split", split)
     found = find_source(source, image_size, data_dir)
     if limit is not None:
         check_positive_integer("limit", limit)
@@ -176,12 +191,13 @@ def _arrays(part, source):
 def _check_image_size(image_size):
     if image_size is None:
         return None
-    size = (image_size, image_size) if is_integer(image_size) else tuple(image_size)
-    if len(size) != 2 or not all(is_integer(length) and length > 0 for length in size):
+    size = (image_size, image_size) if is_integer(image_size) else image_size
+    valid = isinstance(size, (tuple, list)) and len(size) == 2
+    if not valid or not all(is_integer(length) and 0 < length <= LARGEST for length in size):
         raise ValueError(
             f"`image_size` must be a positive integer or (height, width). Received: {image_size!r}"
         )
-    return size
+    return tuple(size)
 
 
 def _required(y, source):

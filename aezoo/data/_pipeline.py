@@ -6,6 +6,7 @@ import dataclasses
 import math
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from aezoo._checks import NOT_FINITE
@@ -82,8 +83,20 @@ class Rows:
                 order = tf.random.experimental.stateless_shuffle(order, seed)
             return tf.data.Dataset.range(steps, output_type=tf.int32).map(epoch(order))
 
-        seeds = tf.data.Dataset.random(seed=self.seed, rerandomize_each_iteration=True)
-        return seeds.batch(2).take(1).flat_map(one)
+        return self._seeds().flat_map(one)
+
+    def _seeds(self):
+        """Two integers, others in every epoch; those of a seed depend on nothing else."""
+        if self.seed is None:  # of `keras.utils.set_random_seed`
+            drawn = tf.data.Dataset.random(rerandomize_each_iteration=True)
+            return drawn.batch(2).take(1)
+        generator = np.random.default_rng(self.seed)
+
+        def draw(_):
+            drawn = tf.numpy_function(lambda: generator.integers(2**63, size=2), [], tf.int64)
+            return tf.ensure_shape(drawn, (2,))
+
+        return tf.data.Dataset.range(1).map(draw)
 
     def _pick(self, rows, leading=(None,)):
         """These rows of every column, with static shapes."""

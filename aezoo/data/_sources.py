@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import os
-import pathlib
 
 import numpy as np
+
+from aezoo._arguments import check_path
 
 VALIDATION_ORDER_SEED = 0
 
@@ -114,7 +115,7 @@ def find_source(source, image_size, data_dir) -> Source:
         return from_array(source)
     if source == "digits":
         return _digits()
-    path = pathlib.Path(source)
+    path = check_path("source", source)
     if path.is_dir():
         from aezoo.data._images import ImageFolder
 
@@ -133,11 +134,15 @@ def find_source(source, image_size, data_dir) -> Source:
 
 
 def from_array(array) -> ArraySource:
-    x = array if isinstance(array, np.ndarray) else np.asarray(array)
-    if x.ndim < 2 or x.dtype == object:
+    try:
+        x = array if isinstance(array, np.ndarray) else np.asarray(array)
+    except ValueError:  # a list of lists of different lengths
+        x = np.empty(0, object)
+    if x.ndim < 2 or x.dtype.kind not in "fiub":
         raise ValueError(
             "`source` must be an array (samples, ...), a path, 'digits' or the name of a "
-            f"TensorFlow data set. Received: {type(array).__name__} of shape {x.shape}"
+            f"TensorFlow data set. Received: {type(array).__name__} of shape {x.shape} and "
+            f"dtype {x.dtype}"
         )
     return ArraySource({"train": (x, None)})
 

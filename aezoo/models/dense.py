@@ -111,6 +111,7 @@ def dense_encoder(input_shape, latent_dim, hidden_units, activation, latent_acti
 
 def dense_decoder(input_shape, latent_dim, hidden_units, activation, output_activation, seeds):
     """The net from codes to reconstructions (batch, *input_shape)."""
+    input_shape = check_input_shape(input_shape)
     check_activation("output_activation", output_activation)
     x = inputs = keras.Input((latent_dim,), name="code")
     hidden_units = check_positive_integers("hidden_units", hidden_units, allow_empty=True)

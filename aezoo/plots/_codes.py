@@ -5,8 +5,12 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from aezoo._arguments import check_choice, check_positive_integer
-from aezoo.plots._samples import image_rows, unit
+from aezoo._arguments import check_choice, check_number, check_positive_integer, check_seed
+from aezoo._checks import as_array
+from aezoo.plots._given import check_layout, check_model, unit
+from aezoo.plots._samples import image_rows
+
+MOST_STEPS = 1000
 
 
 def code_map(
@@ -36,14 +40,23 @@ def code_map(
     10
     """
     check_choice("method", method, ("tsne", "pca"))
-    points = _projected(np.asarray(codes, "float32").reshape(len(codes), -1), method, seed)
+    check_layout(title)
+    check_seed("seed", seed, optional=False)
+    codes = unit(codes, "codes")
+    labels = None if labels is None else np.asarray(as_array(labels))
+    if labels is not None and labels.shape != codes.shape[:1]:
+        raise ValueError(
+            f"`labels` must be None or one a sample, {codes.shape[:1]}. "
+            f"Received: shape {labels.shape}"
+        )
+    points = _projected(codes.reshape(len(codes), -1).astype("float32"), method, seed % 2**32)
     figure = Figure(figsize=(4.2, 4.2), layout="constrained")
     axis = figure.subplots()
     size = float(np.clip(6000 / len(points), 4, 30))
     if labels is None:
         axis.scatter(*points.T, s=size, linewidths=0, alpha=0.8)
     else:
-        _coloured(axis, points, np.asarray(labels), size)
+        _coloured(axis, points, labels, size)
     axis.set_xticks([])
     axis.set_yticks([])
     axis.spines[:].set_color("0.8")
@@ -92,7 +105,11 @@ def traversals(
     """
     check_positive_integer("directions", directions)
     check_positive_integer("steps", steps)
-    codes = model.encode(unit(x))
+    check_layout(title, size)
+    check_number("reach", reach, 0, 1e6)
+    if steps > MOST_STEPS:
+        raise ValueError(f"`steps` must be at most {MOST_STEPS}. Received: {steps!r}")
+    codes = check_model("model", model).encode(unit(x))
     flat = codes.reshape(len(codes), -1).astype("float64")
     centred = flat - flat.mean(0)
     _, values, vectors = np.linalg.svd(centred, full_matrices=False)

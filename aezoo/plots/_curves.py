@@ -6,6 +6,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from aezoo._arguments import check_text
+from aezoo.plots._given import as_numbers, by_number, check_layout, check_named
+
 
 def history(columns: dict[str, list[float]], title: str | None = None) -> Figure:
     """Learning curves on a logarithmic scale, training and validation in one picture.
@@ -22,7 +25,11 @@ def history(columns: dict[str, list[float]], title: str | None = None) -> Figure
     >>> len(aezoo.plots.history({"loss": [0.2, 0.1], "val_loss": [0.2, 0.15]}).axes)
     1
     """
+    check_layout(title)
+    columns = {str(name): as_numbers(name, values) for name, values in _some("columns", columns)}
     names = [name for name in columns if not name.startswith("val_") and name not in _NO_CURVES]
+    if not names:
+        raise ValueError(f"`columns` must have a curve. Received: {', '.join(columns)}")
     names = [name for i, name in enumerate(names) if not _same_as_before(columns, names[:i], name)]
     figure = Figure(figsize=(4.5 * len(names), 3.2), layout="constrained")
     for axis, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
@@ -63,6 +70,11 @@ def label_curve(rows: list[dict], title: str | None = None) -> Figure:
     >>> len(aezoo.plots.label_curve(rows).axes)
     1
     """
+    check_layout(title)
+    for row in rows if isinstance(rows, (list, tuple)) and rows else (rows,):
+        if not isinstance(row, dict) or not set(_ROW) <= set(row):
+            raise ValueError(f"`rows` must be dicts with {', '.join(_ROW)}. Received: {row!r}")
+        as_numbers("rows", [row[key] for key in _ROW[1:]])
     figure = Figure(figsize=(5.5, 3.6), layout="constrained")
     axis = figure.subplots()
     for method in dict.fromkeys(row["method"] for row in rows):
@@ -103,12 +115,20 @@ def learning_curves(
     >>> len(aezoo.plots.learning_curves(histories).axes[0].lines)
     3
     """
+    check_text("column", column)
+    histories = {
+        label: dict(_some("histories", one)) for label, one in _some("histories", histories)
+    }
     figure, axis = _chart(title)
     for number, (label, columns) in enumerate(histories.items()):
         name = column if column in columns else "loss"
+        if name not in columns:
+            raise ValueError(
+                f"`histories` must have {column} or loss. Received: {', '.join(map(str, columns))}"
+            )
         for key, style, suffix in ((name, "-", ""), (f"val_{name}", "--", ", validation")):
             if key in columns:
-                values = columns[key]
+                values = as_numbers(key, columns[key])
                 axis.plot(
                     range(1, len(values) + 1), values, style, color=f"C{number}",
                     marker="." if len(values) < 30 else "", label=label + suffix,
@@ -138,6 +158,9 @@ def error_histogram(errors: dict[str, np.ndarray], title: str | None = None) -> 
     >>> len(aezoo.plots.error_histogram({"conv_ae": errors, "PCA 32": 2 * errors}).axes)
     1
     """
+    errors = {name: as_numbers("errors", values) for name, values in _some("errors", errors)}
+    if not all(np.isfinite(values).all() for values in errors.values()):
+        raise ValueError("`errors` must be finite. Received: NaN or infinity")
     figure, axis = _chart(title)
     high = max(1e-12, *map(np.max, errors.values()))
     positive = {name: np.maximum(values, 1e-6 * high) for name, values in errors.items()}
@@ -170,6 +193,8 @@ def noise_curve(errors: dict[str, dict[float, float]], title: str | None = None)
     >>> len(aezoo.plots.noise_curve({"conv_ae": {0: 0.01, 0.2: 0.02}}).axes)
     1
     """
+    for _, values in _some("errors", errors):
+        as_numbers("errors", list(by_number("errors", values)))
     figure, axis = _chart(title)
     for name, values in errors.items():
         axis.plot(list(values), list(values.values()), marker="o", markersize=4, label=name)
@@ -196,10 +221,17 @@ def class_scores(scores: dict[str, dict], label: str = "AUROC", title: str | Non
     >>> len(aezoo.plots.class_scores({"conv_ae": {"0": 0.9, "1": 0.95}}).axes)
     1
     """
+    check_text("label", label)
+    for _, values in _some("scores", scores):
+        by_number("scores", values)
     figure, axis = _chart(title)
     classes = [str(one) for one in next(iter(scores.values()))]
     places = np.arange(len(classes))
     for number, (name, values) in enumerate(scores.items()):
+        if [str(one) for one in values] != classes:
+            raise ValueError(
+                f"`scores` must be of the same classes for all. Received: {list(values)} of {name}"
+            )
         beside = (number - (len(scores) - 1) / 2) * 0.5 / len(scores)
         axis.plot(places + beside, list(values.values()), "os^Dv"[number % 5], label=name)
     axis.set_xticks(places if len(classes) <= 20 else [], classes if len(classes) <= 20 else [])
@@ -222,6 +254,7 @@ def _logarithmic(axis):
 
 def _chart(title):
     """A figure that can be read on a phone, and its axes."""
+    check_layout(title)
     figure = Figure(figsize=(4.2, 3.2), layout="constrained")
     axis = figure.subplots()
     axis.grid(alpha=0.3, which="major")
@@ -231,7 +264,12 @@ def _chart(title):
     return figure, axis
 
 
+def _some(name, value):
+    return check_named(name, value).items()
+
+
 _NO_CURVES = ("epoch", "seconds", "learning_rate")
+_ROW = ("method", "labels_per_class", "accuracy", "spread")
 
 
 def _same_as_before(columns, names, name) -> bool:

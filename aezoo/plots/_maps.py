@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from aezoo import _checks, _pixels
+from aezoo.plots._given import check_layout, unit
 from aezoo.plots._samples import draw
 
 
@@ -31,7 +30,8 @@ def heat_maps(x, maps, title: str | None = None) -> Figure:
     >>> len(aezoo.plots.heat_maps(images, np.zeros((8, 8, 8))).axes)
     17
     """
-    x, maps = _checks.to_numpy(_pixels.scale_pixels(np.asarray(x))), np.asarray(maps)
+    check_layout(title)
+    x, maps = unit(x), unit(maps, "maps")
     if len(x) != len(maps) or not len(x):
         raise ValueError(
             f"`x` and `maps` must hold as many samples. Received: {len(x)} and {len(maps)}"

@@ -5,6 +5,10 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
+from aezoo._arguments import check_positive_integer
+from aezoo._checks import as_array, is_array, to_numpy
+from aezoo.plots._given import check_layout, check_models, check_named, unit
+
 
 def image_rows(
     rows: dict[str, np.ndarray],
@@ -31,6 +35,8 @@ def image_rows(
     >>> len(aezoo.plots.image_rows({"input": images}).axes)
     8
     """
+    check_layout(title, size)
+    rows = {name: _drawable(samples) for name, samples in check_named("rows", rows).items()}
     columns = min(len(samples) for samples in rows.values())
     figure = _figure(columns, len(rows), size, 0.4 if title else 0.1)
     fill(figure, rows, columns, over_first)
@@ -59,7 +65,7 @@ def reconstructions(models: dict, x, title: str | None = None, *, size: float = 
     10
     """
     rows = {"input": unit(x)}
-    rows |= {name: model.reconstruct(x) for name, model in models.items()}
+    rows |= {name: model.reconstruct(x) for name, model in check_models(models).items()}
     return image_rows(rows, title, size=size)
 
 
@@ -85,7 +91,9 @@ def worst_and_best(
     >>> len(aezoo.plots.worst_and_best({"dense_ae": model}, x, 6).axes)
     24
     """
-    x, first = unit(x), next(iter(models.values()))
+    check_layout(title, size)
+    check_positive_integer("columns", columns)
+    x, first = unit(x), next(iter(check_models(models).values()))
     order = np.argsort(np.square(first.reconstruct(x) - x).reshape(len(x), -1).mean(1))
     columns = min(columns, max(1, len(x) // 2))
     figure = _figure(columns, 2 * (1 + len(models)), size, 0.8 if title else 0.5)
@@ -111,12 +119,17 @@ def fill(figure, rows: dict, columns: int, over_first: bool = True) -> None:
         line[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9)
 
 
-def unit(x) -> np.ndarray:
-    """Samples as float, pixels in [0, 1]."""
-    from aezoo._checks import to_numpy
-    from aezoo._pixels import scale_pixels
-
-    return to_numpy(scale_pixels(x))
+def _drawable(samples) -> np.ndarray:
+    """Numbers (samples, ...) of any dtype."""
+    found = as_array(samples)
+    if not is_array(found) or len(found.shape) < 2 or not all(found.shape):
+        raise ValueError(
+            f"`rows` must hold arrays of samples. Received: a {type(samples).__name__}"
+        )
+    found = to_numpy(found)
+    if found.dtype.kind not in "fiub":
+        raise ValueError(f"`rows` must hold numbers. Received: dtype {found.dtype}")
+    return found
 
 
 def is_image(shape: tuple) -> bool:

@@ -6,9 +6,9 @@ import keras
 import numpy as np
 from keras import layers
 
-from aezoo._arguments import check_choice, nearest
+from aezoo._arguments import check_choice, check_positive_integer, nearest
 from aezoo._autoencoder import Autoencoder
-from aezoo._checks import as_array, check_inputs, is_array
+from aezoo._checks import as_array, check_batches, check_inputs, is_array
 from aezoo._pixels import PixelModel
 
 POOLINGS = (None, "mean", "max", "flatten")
@@ -39,7 +39,8 @@ def features(model, data, *, pooling: str | None = None, batch_size: int = 256) 
     ((10, 2, 2, 16), (10, 16))
     """
     network = pooled(encoder_of(model), pooling)
-    data = as_array(data)
+    check_positive_integer("batch_size", batch_size)
+    data = check_batches(as_array(data))
     if is_array(data):
         check_inputs(data, network.inputs[0].shape[1:])
     return network.predict(data, batch_size=batch_size if is_array(data) else None, verbose=0)

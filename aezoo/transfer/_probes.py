@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from aezoo._arguments import check_number, check_positive_integer
+from aezoo._arguments import check_number, check_positive_integer, check_seed
 from aezoo._checks import as_array, inputs_of, is_array, is_dataset, to_numpy
 from aezoo.transfer._features import encoder_of, features, pooled
 
@@ -70,6 +70,7 @@ def linear_probe(
     """
     check_number("validation_split", validation_split, 0.01, 0.99)
     check_positive_integer("max_iterations", max_iterations)
+    check_seed("seed", seed, optional=False)
     x, y = labelled_features(model, train, "train", pooling)
     test_x, test_y = labelled_features(model, test, "test", pooling)
     return probe(x, y, test_x, test_y, validation_split, max_iterations, seed)
@@ -126,7 +127,7 @@ def probe(x, y, test_x, test_y, validation_split=0.2, max_iterations=1000, seed=
         stratify = y[few] if np.unique(y[few], return_counts=True)[1].min() > 1 else None
         parts = train_test_split(
             x[few], y[few], test_size=max(int(len(few) * validation_split), len(classes)),
-            random_state=seed, stratify=stratify,
+            random_state=seed % 2**32, stratify=stratify,
         )  # fmt: skip
         scores = [
             _logistic(strength, max_iterations).fit(parts[0], parts[2]).score(parts[1], parts[3])
@@ -168,10 +169,10 @@ def labelled(data, split: str):
         return data, None
     if isinstance(data, (tuple, list)) and len(data) == 2:
         x, y = as_array(data[0]), np.asarray(as_array(data[1]))
-        if not is_array(x) or y.ndim != 1 or len(x) != len(y):
+        if not is_array(x) or not len(x.shape) or y.ndim != 1 or len(x) != len(y):
             raise ValueError(
                 "Labels must be an array of one integer a sample. Received: labels of shape "
-                f"{y.shape} for {len(x)} samples"
+                f"{y.shape} for {f'{len(x)} samples' if np.ndim(x) else f'a {type(x).__name__}'}"
             )
         return x, y
     if isinstance(data, (tuple, list)) or is_array(data):
