@@ -30,9 +30,11 @@ def _check_size(name, value):
 
 
 def check_seed(name: str, value, *, optional: bool = True) -> int | None:
-    """A non-negative integer, or None where it is optional."""
-    if not (optional and value is None) and (not is_integer(value) or value < 0):
-        accepted = "a non-negative integer or None" if optional else "a non-negative integer"
+    """A non-negative integer of 32 bits, or None where it is optional."""
+    if optional and value is None:
+        return None
+    if not is_integer(value) or not 0 <= value < 2**32:
+        accepted = f"an integer from 0 to {2**32 - 1}{' or None' if optional else ''}"
         raise ValueError(f"`{name}` must be {accepted}. Received: {value!r}")
     return value
 

@@ -153,7 +153,8 @@ class Autoencoder(PixelModel):
                 targets, NaN or infinity, values that the decoder cannot reach, wrong
                 shape or dtype, no samples.
         """
-        _checks.check_fit_options({"epochs": epochs, "batch_size": batch_size, **options})
+        counted = {"epochs": epochs, "batch_size": batch_size, "validation_split": validation_split}
+        _checks.check_fit_options({**counted, **options})
         y = as_array(y)
         x = _checks.check_training_data(self, as_array(x), y)
         if y is None and options.get("sample_weight") is not None:
@@ -243,7 +244,7 @@ class Autoencoder(PixelModel):
         return network.predict(self._checked(network, x), batch_size=batch_size, verbose=0)
 
     def _validation_data(self, data):
-        x, y, *weights = (*data, None)[:3] if isinstance(data, tuple) else (data, None)
+        x, y, *weights = (*data, None)[:3] if isinstance(data, tuple) and data else (data, None)
         weights = [weight for weight in weights if weight is not None]
         x = _checks.check_training_data(self, as_array(x), y)
         if self.corruption is not None:

@@ -6,7 +6,7 @@ import pathlib
 
 import keras
 
-from aezoo._arguments import check_choice, check_number
+from aezoo._arguments import check_choice, check_flag, check_number
 from aezoo._autoencoder import Autoencoder
 from aezoo._pixels import PixelModel
 from aezoo._weights import load_weights
@@ -59,6 +59,14 @@ def autoencoder(
     """
     check_choice("jit_compile", jit_compile, ("auto", True, False))
     check_loss(loss)
+    if corruption is not None and not isinstance(corruption, keras.layers.Layer):
+        raise ValueError(f"`corruption` must be a Keras layer or None. Received: {corruption!r}")
+    if not isinstance(model_class, type) or not issubclass(model_class, Autoencoder):
+        raise ValueError(
+            f"`model_class` must be Autoencoder or a class derived from it. "
+            f"Received: {model_class!r}"
+        )
+    check_flag("compile", compile)
     encoder = _functional(encoder, "encoder", PixelModel)
     decoder = _functional(decoder, "decoder", keras.Model)
     input_shape, code_shape = encoder.inputs[0].shape, decoder.inputs[0].shape

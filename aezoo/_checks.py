@@ -103,6 +103,7 @@ def check_batches(data, name: str = "Input"):
 def check_fit_options(options: dict) -> None:
     """What `fit` and `evaluate` count and weigh by, before Keras sees it."""
     check_positive_integer("epochs", options.get("epochs", 1))
+    check_number("validation_split", options.get("validation_split", 0), 0, 1)
     for name in ("batch_size", "steps_per_epoch", "steps", "validation_steps",
                  "validation_batch_size"):  # fmt: skip
         if options.get(name) is not None:
@@ -119,10 +120,13 @@ def check_fit_options(options: dict) -> None:
             "`class_weight` must be None, as there are no classes to weigh. "
             f"Received: {options['class_weight']!r}"
         )
+    if not isinstance(options.get("verbose", 0), (int, str)):
+        raise ValueError(f"`verbose` must be 0, 1, 2 or 'auto'. Received: {options['verbose']!r}")
     shuffle = options.get("shuffle", True)
     if not isinstance(shuffle, (bool, str)):
         raise ValueError(f"`shuffle` must be True, False or 'batch'. Received: {shuffle!r}")
-    callbacks = options.get("callbacks") or ()
+    callbacks = options.get("callbacks")
+    callbacks = () if callbacks is None else callbacks
     for callback in callbacks if isinstance(callbacks, (list, tuple)) else (callbacks,):
         if not isinstance(callback, (keras.callbacks.Callback, keras.callbacks.CallbackList)):
             raise ValueError(f"`callbacks` must be Keras callbacks. Received: {callback!r}")
@@ -260,7 +264,6 @@ def split_arrays(x, y, options, share):
             "`validation_split` must be 0 where `x` is a dataset; pass validation_data. "
             f"Received: {share!r}"
         )
-    check_number("validation_split", share, 0, 1)
     weights = options.get("sample_weight")
     cut = int(len(x) * (1 - share))
     if not 0 < cut < len(x):

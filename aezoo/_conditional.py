@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from aezoo import _checks
-from aezoo._arguments import check_number, check_positive_integer
+from aezoo._arguments import check_positive_integer
 from aezoo._checks import as_array, is_array, is_dataset
 from aezoo._generative import VariationalAutoencoder
 
@@ -46,6 +46,8 @@ class ConditionalVariationalAutoencoder(VariationalAutoencoder):
         **options,
     ):
         """`Autoencoder.fit` on inputs `x` and labels `y`, or a dataset of (inputs, labels)."""
+        counted = {"batch_size": batch_size, "validation_split": validation_split}
+        _checks.check_fit_options({**counted, "epochs": epochs, "shuffle": shuffle, **options})
         if validation_split and validation_data is None:
             if not is_array(as_array(x)):
                 raise ValueError(
@@ -53,7 +55,6 @@ class ConditionalVariationalAutoencoder(VariationalAutoencoder):
                     f"Received: {validation_split!r}"
                 )
             x, y = as_array(x), as_array(y)
-            check_number("validation_split", validation_split, 0, 1)
             cut = int(len(x) * (1 - validation_split))
             x, y, validation_data = x[:cut], y[:cut], (x[cut:], y[cut:])
         if validation_data is not None:

@@ -11,7 +11,7 @@ import time
 import keras
 import numpy as np
 
-from aezoo._arguments import check_number
+from aezoo._arguments import check_number, check_positive_integer
 from aezoo._checks import batches, inputs_of
 
 
@@ -37,8 +37,10 @@ class Progress(keras.callbacks.Callback):
 
     def __init__(self, epochs: int, stream=None):
         super().__init__()
-        self._epochs = epochs
-        self._stream = stream or sys.stderr
+        self._epochs = check_positive_integer("epochs", epochs)
+        self._stream = sys.stderr if stream is None else stream
+        if not hasattr(self._stream, "write"):
+            raise ValueError(f"`stream` must be a stream or None. Received: {stream!r}")
         self._bar = None
 
     def on_train_begin(self, logs=None):

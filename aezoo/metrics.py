@@ -5,7 +5,8 @@ import numpy as np
 from keras import ops
 from scipy.ndimage import uniform_filter
 
-from aezoo._checks import to_numpy
+from aezoo._arguments import check_positive_integer, check_text
+from aezoo._checks import as_array, is_array, to_numpy
 from aezoo._pixels import scale_pixels
 
 ACTIVE_VARIANCE = 0.01
@@ -36,8 +37,8 @@ class ActiveUnits(keras.metrics.Metric):
     """
 
     def __init__(self, units: int, name="active_units", **kwargs):
-        super().__init__(name=name, **kwargs)
-        self.units = units
+        super().__init__(name=check_text("name", name), **kwargs)
+        self.units = check_positive_integer("units", units)
         self.count = self.add_weight(name="count", initializer="zeros")
         self.sums = self.add_weight(name="sums", shape=(units,), initializer="zeros")
         self.squares = self.add_weight(name="squares", shape=(units,), initializer="zeros")
@@ -140,6 +141,13 @@ def ssim(x, y) -> np.ndarray:
     return (luminance * structure).mean((1, 2, 3))
 
 
+def _checked(x):
+    x = as_array(x)
+    if not is_array(x) or not len(x.shape):
+        raise ValueError(f"`x` and `y` must be arrays. Received: a {type(x).__name__}")
+    return x
+
+
 def has_ssim(shape: tuple) -> bool:
     """Whether samples of this shape are images that a window fits into."""
     return len(shape) == 3 and min(shape[:2]) >= 3
@@ -147,7 +155,7 @@ def has_ssim(shape: tuple) -> bool:
 
 def _pair(x, y):
     """Both as float64 in [0, 1]."""
-    x, y = (to_numpy(scale_pixels(part)).astype("float64") for part in (x, y))
+    x, y = (to_numpy(scale_pixels(_checked(part))).astype("float64") for part in (x, y))
     if x.shape != y.shape:
         raise ValueError(
             f"`x` and `y` must be of one shape. Received: shapes {x.shape} and {y.shape}"

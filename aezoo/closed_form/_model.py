@@ -88,6 +88,7 @@ class ClosedForm(Autoencoder):
                     f"`{name}` must be left out, as sums have no use for it. Received: {value!r}"
                 )
         counted = {"batch_size": batch_size, "steps_per_epoch": steps_per_epoch}
+        counted |= {"validation_split": validation_split, "verbose": verbose}
         _checks.check_fit_options({**counted, "callbacks": callbacks})
         y = _checks.as_array(y)
         x = _checks.check_training_data(self, _checks.as_array(x), y)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from aezoo._arguments import check_choice, check_number
+from aezoo._arguments import check_choice, check_number, check_seed
 
 
 class _Corruption(keras.layers.Layer):
@@ -13,7 +13,7 @@ class _Corruption(keras.layers.Layer):
     def __init__(self, level: float, *, seed: int | None = None, **kwargs):
         super().__init__(**kwargs)
         self.level = level
-        self.seed = seed
+        self.seed = check_seed("seed", seed)
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, inputs, training=None):

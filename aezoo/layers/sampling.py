@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from aezoo._arguments import check_seed
 from aezoo.layers._penalty import add_penalty, reporting
 from aezoo.metrics import ActiveUnits
 
@@ -46,7 +47,7 @@ class Sampling(keras.layers.Layer):
     def __init__(self, beta=1.0, free_bits=0.0, warmup_steps=0, samples=1, *, seed=None, **kwargs):
         super().__init__(**kwargs)
         self.beta, self.free_bits, self.warmup_steps = beta, free_bits, warmup_steps
-        self.samples, self.seed = samples, seed
+        self.samples, self.seed = samples, check_seed("seed", seed)
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.evaluation_seeds = keras.random.SeedGenerator(0)
         self.drawing = False
@@ -141,7 +142,7 @@ class MaximumMeanDiscrepancy(keras.layers.Layer):
 
     def __init__(self, weight, *, seed=None, **kwargs):
         super().__init__(**kwargs)
-        self.weight, self.seed = weight, seed
+        self.weight, self.seed = weight, check_seed("seed", seed)
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.mmd = None
         if keras.backend.backend() != "jax":

@@ -49,7 +49,7 @@ def code_map(
             f"`labels` must be None or one a sample, {codes.shape[:1]}. "
             f"Received: shape {labels.shape}"
         )
-    points = _projected(codes.reshape(len(codes), -1).astype("float32"), method, seed % 2**32)
+    points = _projected(codes.reshape(len(codes), -1).astype("float32"), method, seed)
     figure = Figure(figsize=(4.2, 4.2), layout="constrained")
     axis = figure.subplots()
     size = float(np.clip(6000 / len(points), 4, 30))

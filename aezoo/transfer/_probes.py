@@ -127,7 +127,7 @@ def probe(x, y, test_x, test_y, validation_split=0.2, max_iterations=1000, seed=
         stratify = y[few] if np.unique(y[few], return_counts=True)[1].min() > 1 else None
         parts = train_test_split(
             x[few], y[few], test_size=max(int(len(few) * validation_split), len(classes)),
-            random_state=seed % 2**32, stratify=stratify,
+            random_state=seed, stratify=stratify,
         )  # fmt: skip
         scores = [
             _logistic(strength, max_iterations).fit(parts[0], parts[2]).score(parts[1], parts[3])
