@@ -59,6 +59,11 @@ class ConditionalVariationalAutoencoder(VariationalAutoencoder):
             x, y, validation_data = x[:cut], y[:cut], (x[cut:], y[cut:])
         if validation_data is not None:
             parts = validation_data if isinstance(validation_data, tuple) else (validation_data,)
+            if len(parts) not in (1, 2):
+                raise ValueError(
+                    "`validation_data` must be (inputs, labels) or a dataset of them. "
+                    f"Received: {len(parts)} parts"
+                )
             validation_data = self._labelled(*parts, batch_size=batch_size or 32)
         data = self._labelled(x, y, batch_size or 32, shuffle)
         return super().fit(data, epochs=epochs, validation_data=validation_data, **options)

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from aezoo._arguments import check_choice, check_number, check_positive_integer, check_seed
-from aezoo._checks import as_array
+from aezoo._checks import as_array, check_values
 from aezoo.plots._given import check_layout, check_model, unit
 from aezoo.plots._samples import image_rows
 
@@ -43,6 +43,7 @@ def code_map(
     check_layout(title)
     check_seed("seed", seed, optional=False)
     codes = unit(codes, "codes")
+    check_values(codes, -np.inf, np.inf, "`codes`")
     labels = None if labels is None else np.asarray(as_array(labels))
     if labels is not None and labels.shape != codes.shape[:1]:
         raise ValueError(
@@ -109,7 +110,9 @@ def traversals(
     check_number("reach", reach, 0, 1e6)
     if steps > MOST_STEPS:
         raise ValueError(f"`steps` must be at most {MOST_STEPS}. Received: {steps!r}")
-    codes = check_model("model", model).encode(unit(x))
+    x = unit(x)
+    check_values(x, -np.inf, np.inf, "`x`")
+    codes = check_model("model", model).encode(x)
     flat = codes.reshape(len(codes), -1).astype("float64")
     centred = flat - flat.mean(0)
     _, values, vectors = np.linalg.svd(centred, full_matrices=False)

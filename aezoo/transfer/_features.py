@@ -68,7 +68,7 @@ def layer_features(model, name: str) -> PixelModel:
     """
     encoder = encoder_of(model)
     names = [layer.name for layer in encoder.layers]
-    if name not in names:
+    if not isinstance(name, str) or name not in names:
         raise ValueError(
             f"`name` must be a layer of the encoder: {', '.join(names)}{nearest(name, names)}. "
             f"Received: {name!r}"

@@ -7,7 +7,13 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
-from aezoo._arguments import check_number, check_positive_integer, check_positive_integers, nearest
+from aezoo._arguments import (
+    check_flag,
+    check_number,
+    check_positive_integer,
+    check_positive_integers,
+    nearest,
+)
 from aezoo._build import new_optimizer
 from aezoo._pixels import PixelModel
 from aezoo._seeds import Seeds
@@ -165,6 +171,7 @@ def unfreeze(
     2
     """
     check_number("learning_rate", learning_rate, 0)
+    check_flag("batch_normalization", batch_normalization)
     if not isinstance(model, EncoderWithHead) or not model.compiled:
         raise ValueError(
             "`model` must be a compiled classifier or regressor of aezoo.transfer. "
@@ -223,6 +230,7 @@ def _with_head(model, outputs, activation, freeze, hidden_units, pooling, dropou
     """Inputs, a copy of the encoder, pooling, hidden layers, outputs."""
     hidden_units = check_positive_integers("hidden_units", hidden_units, allow_empty=True)
     check_number("dropout", dropout, 0, 0.999)
+    check_flag("freeze", freeze)
     seeds, source = Seeds(seed), encoder_of(model)
     encoder = copied(source)
     encoder.set_weights(source.get_weights())
