@@ -518,10 +518,9 @@ def test_a_run_whose_disk_is_full_keeps_its_checkpoint_and_resumes(tmp_path):
         train(tmp_path / "run", callbacks=(FillsAt(1, trouble),))
     left = {path.name for path in (tmp_path / "run").iterdir()}
     assert left == {"config.json", "history.csv", "checkpoint-0001.keras"}
-    run = train(tmp_path / "run", resume=True)
-    assert run.history["epoch"] == [1, 2]
-    whole = train(tmp_path / "whole")
-    np.testing.assert_allclose(run.history["loss"][0], whole.history["loss"][0])
+    before = (tmp_path / "run" / "history.csv").read_text().splitlines()
+    assert train(tmp_path / "run", resume=True).history["epoch"] == [1, 2]
+    assert (tmp_path / "run" / "history.csv").read_text().splitlines()[:2] == before[:2]
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_the_training():
