@@ -57,7 +57,7 @@ def check_path(name: str, value) -> pathlib.Path:
     try:
         path = pathlib.Path(value)
         path.lstat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return path
     except (TypeError, ValueError, OSError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
