@@ -12,6 +12,7 @@ from aezoo import _checks
 from aezoo._arguments import as_json, check_positive_integer, check_seed
 from aezoo._checks import as_array, batches, inputs_of, is_array, is_dataset, samples_of, to_numpy
 from aezoo._pixels import PixelModel, scale_pixels
+from aezoo._replicas import distribution_of, scope_of, weigh
 
 VALIDATION_SEED = 0
 
@@ -190,7 +191,8 @@ class Autoencoder(PixelModel):
 
     def compile(self, *args, jit_compile: bool | str = "auto", **options):
         """`keras.Model.compile`; `jit_compile="auto"` is decided when `fit` knows the data."""
-        super().compile(*args, jit_compile=jit_compile, **options)
+        with scope_of(self):
+            super().compile(*args, jit_compile=jit_compile, **options)
         self.jit_choice = jit_compile
         vars(self)["fused_functions"] = {}
 
@@ -213,13 +215,14 @@ class Autoencoder(PixelModel):
         return {**config, "jit_compile": self.jit_choice} if config else config
 
     def compile_from_config(self, config):
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.built:
-            self.optimizer.build(self.trainable_variables)
+        with scope_of(self):
+            self.compile(**keras.saving.deserialize_keras_object(config))
+            if self.built:
+                self.optimizer.build(self.trainable_variables)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         y, sample_weight = self._target(x, y), _per_sample(sample_weight, y_pred)
-        return super().compute_loss(x, y, y_pred, sample_weight, training)
+        return weigh(super().compute_loss(x, y, y_pred, sample_weight, training))
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         y, sample_weight = self._target(x, y), _per_sample(sample_weight, y_pred)
@@ -241,7 +244,10 @@ class Autoencoder(PixelModel):
 
     def _predict(self, network, x, batch_size):
         check_positive_integer("batch_size", batch_size)
-        return network.predict(self._checked(network, x), batch_size=batch_size, verbose=0)
+        x, distribution = self._checked(network, x), distribution_of(network)
+        if distribution is not None:
+            return distribution.predict(network, x, batch_size)
+        return network.predict(x, batch_size=batch_size, verbose=0)
 
     def _validation_data(self, data):
         x, y, *weights = (*data, None)[:3] if isinstance(data, tuple) and data else (data, None)
@@ -286,6 +292,9 @@ def _blocks(model, data: dict, epochs: int = 1):
     """A context of the arguments that `fit` runs on: many steps in one call, where it may."""
     if keras.backend.backend() != "tensorflow":
         return contextlib.nullcontext(data)
+    distribution = distribution_of(model)
+    if distribution is not None:
+        return distribution.shares(model, data)
     from aezoo._fused import blocks
 
     return blocks(model, data, epochs)

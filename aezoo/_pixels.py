@@ -7,6 +7,7 @@ from keras import ops
 
 from aezoo._checks import PIXEL_RANGES, check_dtype
 from aezoo._quiet import without_retracing_warnings
+from aezoo._replicas import OnReplicas, distribution_of
 
 
 def scale_pixels(x, dtype: str | None = None):
@@ -25,7 +26,7 @@ def scale_pixels(x, dtype: str | None = None):
 
 
 @keras.saving.register_keras_serializable("aezoo")
-class PixelModel(keras.Model):
+class PixelModel(OnReplicas, keras.Model):
     """A functional Keras model that applies the pixel rule to what enters it.
 
     Where there are several inputs it is the first that holds pixels.
@@ -39,10 +40,16 @@ class PixelModel(keras.Model):
             inputs = scale_pixels(inputs, self.inputs[0].dtype)
         return super().call(inputs, training=training, mask=mask)
 
-    def predict(self, *args, **options):
+    def predict(self, x, batch_size: int | None = None, **options):
+        distribution = distribution_of(self)
+        if distribution is not None:
+            return distribution.predict(self, x, batch_size)
         with without_retracing_warnings():
-            return super().predict(*args, **options)
+            return super().predict(x, batch_size, **options)
 
     def predict_on_batch(self, x):
+        distribution = distribution_of(self)
+        if distribution is not None:
+            return distribution.predict_on_batch(self, x)
         with without_retracing_warnings():
             return super().predict_on_batch(x)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import keras
 
+from aezoo._replicas import scope_of
+
 
 def begin_schedule(model, training, epochs, warmup):
     """A new optimizer with the schedule; returns the peak learning rate and the steps."""
@@ -58,5 +60,6 @@ def take_state(model, checkpoint) -> None:
             f"Received: {model.name}, whose weights have other shapes"
         )
     model.set_weights(checkpoint.get_weights())
-    model.optimizer.build(model.trainable_variables)
+    with scope_of(model):
+        model.optimizer.build(model.trainable_variables)
     _assign(_state(model.optimizer), _state(checkpoint.optimizer))

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from aezoo._replicas import OfReplica
+
 
 def padded_grid(size, patch_size):
     """(rows, columns) of patches that cover an image of (height, width)."""
@@ -137,13 +139,14 @@ class MaskPatches(keras.layers.Layer):
     (TensorShape([2, 4, 8]), TensorShape([2, 16]))
     """
 
+    drawing = OfReplica()
+    mask = OfReplica()
+
     def __init__(self, ratio: float, *, seed: int | None = None, **kwargs):
         super().__init__(**kwargs)
         self.ratio, self.seed = ratio, seed
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.evaluation_seeds = keras.random.SeedGenerator(0)
-        self.drawing = False
-        self.mask = None
 
     def call(self, tokens, training=None):
         batch, count = ops.shape(tokens)[0], tokens.shape[1]

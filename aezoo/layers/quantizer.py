@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from aezoo._replicas import first_of_replicas, sum_over_replicas
 from aezoo.layers._penalty import add_penalty, reporting
 
 DEAD = 0.1  # use of an entry, as a share of the mean use, below which it begins again
@@ -104,10 +105,12 @@ class VectorQuantizer(keras.layers.Layer):
         vectors = ops.cast(ops.reshape(vectors, (-1, vectors.shape[-1])), dtype)
         indices = ops.reshape(indices, (-1,))
         count = ops.shape(vectors)[0]
-        scale = (1 - self.decay) * self.codebook_size / ops.cast(count, dtype)
+        scale = (1 - self.decay) * self.codebook_size
+        scale = scale / sum_over_replicas(ops.cast(count, dtype))
 
         def totals(parts):
-            return scale * ops.segment_sum(parts, indices, self.codebook_size)
+            here = ops.segment_sum(parts, indices, self.codebook_size)
+            return scale * sum_over_replicas(here)
 
         use = self.decay * self.use + totals(ops.ones_like(vectors[:, 0]))
         dead = use < DEAD
@@ -117,7 +120,7 @@ class VectorQuantizer(keras.layers.Layer):
             codebook = sums / ops.maximum(use, 1e-6)[:, None]
         chance = keras.random.uniform((self.codebook_size,), seed=self.seed_generator, dtype=dtype)
         rows = ops.cast(chance * ops.cast(count, dtype), "int32")
-        reborn = ops.take(vectors, ops.minimum(rows, count - 1), 0)
+        reborn = first_of_replicas(ops.take(vectors, ops.minimum(rows, count - 1), 0))
         codebook = ops.where(dead[:, None], reborn, codebook)
         self.codebook.assign(codebook)
         self.use.assign(ops.where(dead, ops.ones_like(use), use))

@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from aezoo._arguments import check_seed
+from aezoo._replicas import OfReplica
 from aezoo.layers._penalty import add_penalty, reporting
 from aezoo.metrics import ActiveUnits
 
@@ -44,14 +45,15 @@ class Sampling(keras.layers.Layer):
         with Inverse Autoregressive Flow" (free bits), https://arxiv.org/abs/1606.04934
     """
 
+    drawing = OfReplica()
+    log_ratio = OfReplica()
+
     def __init__(self, beta=1.0, free_bits=0.0, warmup_steps=0, samples=1, *, seed=None, **kwargs):
         super().__init__(**kwargs)
         self.beta, self.free_bits, self.warmup_steps = beta, free_bits, warmup_steps
         self.samples, self.seed = samples, check_seed("seed", seed)
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.evaluation_seeds = keras.random.SeedGenerator(0)
-        self.drawing = False
-        self.log_ratio = None
         self.kl = self.active_units = self.reconstruction = None
         if keras.backend.backend() != "jax":  # where Keras drops the metrics of layers
             self.kl = keras.metrics.Mean(name="kl")

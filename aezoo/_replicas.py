@@ -1,0 +1,107 @@
+"""What models and layers ask about strategies of TensorFlow, on any backend."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import weakref
+
+import keras
+from keras import ops
+
+_step = threading.local()  # each replica of a process runs in a thread of its own
+
+
+def distribution_of(model):
+    """The `aezoo._distribution.Distribution` that a model was made under, or None."""
+    if keras.backend.backend() != "tensorflow":
+        return None
+    from aezoo._distribution import find
+
+    return find(model)
+
+
+def scope_of(model):
+    """The scope in which variables of a model are made."""
+    distribution = distribution_of(model)
+    return contextlib.nullcontext() if distribution is None else distribution.strategy.scope()
+
+
+@contextlib.contextmanager
+def one_share(share):
+    """A step on one replica, whose batch is this share of the whole, in units of an equal one."""
+    _step.share = share
+    try:
+        yield
+    finally:
+        _step.share = None
+
+
+def weigh(loss):
+    """The loss itself, whose gradient counts as much as this replica has of the batch."""
+    share = getattr(_step, "share", None)
+    if share is None:
+        return loss
+    share = ops.cast(share, loss.dtype)
+    return share * loss + ops.stop_gradient((1 - share) * loss)
+
+
+def sum_over_replicas(tensor):
+    """The sum of what all replicas have, inside a step; elsewhere the tensor itself."""
+    if getattr(_step, "share", None) is None:
+        return tensor
+    from aezoo._distribution import all_reduce
+
+    return all_reduce(tensor)
+
+
+def first_of_replicas(tensor):
+    """What the first replica has, inside a step; elsewhere the tensor itself."""
+    if getattr(_step, "share", None) is None:
+        return tensor
+    from aezoo._distribution import all_reduce, is_first
+
+    return all_reduce(ops.where(is_first(), tensor, ops.zeros_like(tensor)))
+
+
+class OfReplica:
+    """An attribute that every replica has for itself, such as what a layer tells a loss."""
+
+    def __init__(self):
+        self._here = threading.local()
+
+    def __get__(self, instance, owner=None):
+        return self if instance is None else self._values().get(instance)
+
+    def __set__(self, instance, value):
+        self._values()[instance] = value
+
+    def _values(self):
+        if not hasattr(self._here, "values"):
+            self._here.values = weakref.WeakKeyDictionary()
+        return self._here.values
+
+
+class OnReplicas:
+    """A Keras model whose steps run on all replicas and whose predictions run on one."""
+
+    def make_train_function(self, force=False):
+        distribution = distribution_of(self)
+        if distribution is None:
+            return super().make_train_function(force)
+        if self.train_function is None or force:
+            self.train_function = distribution.function(self, self.train_step)
+        return self.train_function
+
+    def make_test_function(self, force=False):
+        distribution = distribution_of(self)
+        if distribution is None:
+            return super().make_test_function(force)
+        if self.test_function is None or force:
+            self.test_function = distribution.function(self, self.test_step)
+        return self.test_function
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Keras's would reduce a batch of several replicas; `Distribution.shares` has built it."""
+        if iterator is None or distribution_of(self) is None:
+            super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
