@@ -52,6 +52,13 @@ def _distribution(strategy) -> Distribution:
     )
 
 
+def begin(name: str) -> Distribution:
+    """Makes a strategy, before anything else is done in this process."""
+    if name == "mirrored":
+        return _distribution(tf.distribute.MirroredStrategy())
+    return _distribution(tf.distribute.MultiWorkerMirroredStrategy())
+
+
 def all_reduce(tensor):
     """The sum over all replicas, in the step of one."""
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tensor)
@@ -91,6 +98,10 @@ class Distribution:
         """Whether this worker is the one that writes files."""
         return self.worker == 0
 
+    def scope(self):
+        """The scope in which variables are made."""
+        return self.strategy.scope()
+
     @contextlib.contextmanager
     def shares(self, model, data: dict):
         """Lets `fit` or `evaluate` run on this worker's shares of the batches.
@@ -117,7 +128,7 @@ class Distribution:
             found["validation_data"], found["validation_steps"] = self._shares(
                 part, data.get("validation_steps")
             )
-        with self.strategy.scope():
+        with self.scope():
             model._symbolic_build(data_batch=_symbols(found["x"].element_spec))
         with self.naming_lost_workers():
             yield found
@@ -143,9 +154,8 @@ class Distribution:
 
     def _rows(self, rows: Rows):
         """Batches of arrays in memory, in the same order on every worker."""
-        if rows.shuffle and rows.seed is None and self.workers > 1:
-            seed = self.from_chief(int(np.random.default_rng().integers(2**31)))
-            rows = dataclasses.replace(rows, seed=seed)
+        if rows.shuffle:
+            rows = dataclasses.replace(rows, seed=self.same_seed(rows.seed))
         dataset = rows.batches()
         steps = -(-rows.samples // rows.batch_size)
         return dataset.apply(tf.data.experimental.assert_cardinality(steps))
@@ -220,9 +230,60 @@ class Distribution:
             )
         return keras.tree.map_structure(_checks.to_numpy, functions["predict"](x))
 
+    @contextlib.contextmanager
+    def together(self):
+        """What only the chief does: an error there is an error on every worker.
+
+        Raises:
+            ValueError: what the chief raised, and where this is in the scope of the strategy,
+                in which the making of a variable would wait for the other workers.
+        """
+        if self.workers > 1 and tf.distribute.has_strategy():
+            raise ValueError(
+                "The recipe must be called outside strategy.scope(), in which only the model is "
+                f"made. Received: the scope of {self.strategy}"
+            )
+        message = None
+        try:
+            yield
+        except ValueError as error:
+            message = str(error)
+            raise
+        finally:
+            found = self.from_chief(message)
+            if found is not None and not self.chief:
+                raise ValueError(found)
+
+    def same_seed(self, seed: int | None) -> int | None:
+        """The seed of the chief; where there is none and several workers, one that it draws."""
+        if self.workers == 1:
+            return seed
+        drawn = int(np.random.default_rng().integers(2**31))
+        return self.from_chief(drawn if seed is None else seed)
+
+    def same_state(self, model) -> None:
+        """Weights and optimizer of the chief, on every worker."""
+        if self.workers == 1:
+            return
+        variables = [*model.weights, *model.optimizer.variables]
+        content = io.BytesIO()
+        np.savez(content, *map(_checks.to_numpy, variables))
+        with np.load(io.BytesIO(self._sent(content.getvalue(), 0))) as arrays:
+            for variable, name in zip(variables, arrays.files, strict=True):
+                variable.assign(arrays[name])
+
     def from_chief(self, value):
         """What the chief has, on every worker; anything that JSON holds."""
+        if self.workers == 1:
+            return value
         return json.loads(self._sent(json.dumps(value).encode(), 0))
+
+    def rows(self, blocks):
+        """The rows of each block that this worker takes, where it takes any."""
+        for block in blocks:
+            mine = np.array_split(block, self.workers)[self.worker]
+            if len(mine):
+                yield mine
 
     def merged(self, sums):
         """The sums of all workers, merged in the same order on each."""
@@ -241,7 +302,7 @@ class Distribution:
     def _sent(self, content: bytes, worker: int) -> bytes:
         """The bytes that one worker has, on every worker."""
         mine = self.worker == worker
-        length = int(self._sum(np.array([len(content) if mine else 0])))
+        length = int(self._sum(np.array(len(content) if mine else 0)))
         padded = np.zeros(-(-length // 4) * 4, "uint8")
         if mine:
             padded[:length] = np.frombuffer(content, "uint8")

@@ -9,6 +9,8 @@ import weakref
 import keras
 from keras import ops
 
+from aezoo._arguments import check_choice
+
 _step = threading.local()  # each replica of a process runs in a thread of its own
 
 
@@ -21,10 +23,50 @@ def distribution_of(model):
     return find(model)
 
 
+def workers_of(model):
+    """The processes that train a model; `Alone` where it is this one."""
+    return distribution_of(model) or Alone()
+
+
+def workers_under(distribute: str | None):
+    """The workers of a training under a strategy by its name, or `Alone` for None.
+
+    Raises:
+        ValueError: for another name, and where Keras does not run on TensorFlow.
+    """
+    if distribute is None:
+        return Alone()
+    check_choice("--distribute", distribute, ("mirrored", "multiworker"))
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            "`--distribute` must be left out where Keras does not run on TensorFlow. "
+            f"Received: {distribute!r} on {keras.backend.backend()}"
+        )
+    from aezoo._distribution import begin
+
+    return begin(distribute)
+
+
+class Alone:
+    """The workers of a training that has one."""
+
+    chief = True
+    workers = 1
+    together = scope = staticmethod(contextlib.nullcontext)
+
+    def from_chief(self, value):
+        return value
+
+    def same_seed(self, seed):
+        return seed
+
+    def same_state(self, model):
+        pass
+
+
 def scope_of(model):
     """The scope in which variables of a model are made."""
-    distribution = distribution_of(model)
-    return contextlib.nullcontext() if distribution is None else distribution.strategy.scope()
+    return workers_of(model).scope()
 
 
 @contextlib.contextmanager

@@ -14,6 +14,10 @@ from aezoo._options import flag, option, options, parse
 FACTORY_ONLY = ("input_shape", "compile", "name")
 RECIPE_ONLY = ("model", "data", "out", "validation_data", "test_data", "callbacks", "verbose",
                "resume", "overwrite")  # fmt: skip
+DISTRIBUTE = (
+    "mirrored: on all devices of this machine; multiworker: on those of all workers that "
+    "TF_CONFIG names, each of which runs this command."
+)
 
 
 class TrainCommands(TyperGroup):
@@ -43,6 +47,7 @@ def train_callback(
     data_dir: Annotated[str | None, typer.Option(help="Where TFDS finds its data.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a killed run.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run.")] = False,
+    distribute: Annotated[str | None, typer.Option(help=DISTRIBUTE)] = None,
 ) -> None:
     """Runs a recipe, where no model is named."""
     if context.invoked_subcommand is not None:
@@ -56,8 +61,9 @@ def train_callback(
     name = pathlib.Path(recipe).stem if recipe.endswith(".toml") else recipe
     out = out or pathlib.Path("runs") / name
     _train(
-        content["model"], content["arguments"], training, content["data"], out, resume, overwrite
-    )
+        content["model"], content["arguments"], training, content["data"], out, resume, overwrite,
+        distribute,
+    )  # fmt: skip
 
 
 def _train_command(name, factory):
@@ -72,6 +78,7 @@ def _train_command(name, factory):
         "out": option(str, "out", f"The run folder (default runs/{name})."),
         "resume": flag("resume", "Go on with a run that was killed; its options are kept."),
         "overwrite": flag("overwrite", "Replace an earlier run in the folder."),
+        "distribute": option(str, "distribute", DISTRIBUTE),
     }
 
     def command(**given):
@@ -85,6 +92,7 @@ def _train_command(name, factory):
             pathlib.Path(given["out"] or f"runs/{name}"),
             given["resume"],
             given["overwrite"],
+            given["distribute"],
         )
 
     command.__doc__ = summary(factory)
@@ -96,16 +104,20 @@ def _train_command(name, factory):
     return typer.main.get_command(single)
 
 
-def _train(name, arguments, recipe, data, out, resume, overwrite):
+def _train(name, arguments, recipe, data, out, resume, overwrite, distribute):
     import keras
 
     from aezoo import create, train
+    from aezoo._replicas import workers_under
     from aezoo._run_folder import RunFolder
     from aezoo.data import load
 
-    folder = RunFolder(out)
-    if resume and folder.exists:
-        config = folder.read_config()
+    workers, folder = workers_under(distribute), RunFolder(out)
+    with workers.together():
+        goes_on = workers.chief and resume and folder.exists
+        config = folder.read_config() if goes_on else None
+    config = workers.from_chief(config)
+    if config is not None:
         _refuse_other_options(
             config, name, {**arguments, **recipe, **({"data": data} if data else {})}
         )
@@ -120,11 +132,13 @@ def _train(name, arguments, recipe, data, out, resume, overwrite):
         arguments["seed"] = recipe["seed"]
     source = {key: recipe[key] for key in ("image_size", "data_dir") if key in recipe}
     sample = load(data, limit=1, **source).element_spec
-    model = create(name, tuple(sample.shape[1:]), **arguments)
+    with workers.scope():
+        model = create(name, tuple(sample.shape[1:]), **arguments)
     run = train(model, data, out=out, resume=resume, overwrite=overwrite, **recipe)
     if run.interrupted:
         raise SystemExit(130)
-    _print_metrics(run)
+    if workers.chief:
+        _print_metrics(run)
 
 
 def _refuse_other_options(config, name, given):

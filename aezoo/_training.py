@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import math
@@ -10,7 +11,6 @@ import platform
 import statistics
 import sys
 import time
-from contextlib import nullcontext
 
 import keras
 
@@ -24,6 +24,7 @@ from aezoo._arguments import (
 )
 from aezoo._autoencoder import Autoencoder
 from aezoo._parts import find_parts
+from aezoo._replicas import workers_of
 from aezoo._report import Baselines, measure, picture
 from aezoo._run_folder import CONFIG, METRICS, MODEL, RunFolder
 from aezoo._schedule import begin_schedule, compile_again, take_state
@@ -81,6 +82,10 @@ def train(
     schedule, unless it has a schedule of its own; afterwards the model has that
     learning rate again, so that `fit` can go on. Ctrl-C keeps what was learnt.
 
+    Of a model that was made under `tf.distribute.MultiWorkerMirroredStrategy` every worker
+    makes this call, outside the scope; `batch_size` is that of all together. Only the chief
+    reads and writes `out`, and only it draws; all return its metrics.
+
     Args:
         model: A compiled `Autoencoder`.
         data: A source as in `aezoo.data.load`, or a `tf.data.Dataset` of batches.
@@ -114,6 +119,7 @@ def train(
 
     Raises:
         ValueError: if an argument or the data cannot be right; nothing was written.
+        ConnectionError: if another worker stopped; `resume` goes on once all run again.
         FloatingPointError: if the loss became NaN; the last good model is kept.
 
     Example:
@@ -141,6 +147,9 @@ def train(
             f"conditional one. Received: {model!r}"
         )
     epochs = check_positive_integer("epochs", model.usual_epochs if epochs is None else epochs)
+    workers = workers_of(model)
+    with workers.together():
+        seed = workers.same_seed(seed)
     parts = find_parts(
         data, validation_data, test_data, validation_split, early_stopping is not None,
         batch_size=batch_size, image_size=image_size, limit=limit, seed=seed, data_dir=data_dir,
@@ -153,18 +162,24 @@ def train(
         from aezoo.data._pipeline import augmented
 
         learnt = augmented(parts.training, augment, seed)
-    folder = RunFolder(check_path("out", out)) if out is not None else None
-    with folder.prepared(resume=resume, overwrite=overwrite) if folder else nullcontext():
-        if folder is not None and resume and folder.finished:
-            return _finished(folder)
-        peak, steps = begin_schedule(model, parts.training, epochs, warmup)
+    if out is not None:
+        out = check_path("out", out)
+    folder = RunFolder(out) if out is not None and workers.chief else None
+    with contextlib.ExitStack() as held:
+        with workers.together():
+            if folder is not None:
+                held.enter_context(folder.prepared(resume=resume, overwrite=overwrite))
         done, rows = 0, []
+        if workers.from_chief(bool(folder and resume and folder.finished)):
+            return _finished(folder, model, workers)
+        peak, steps = begin_schedule(model, parts.training, epochs, warmup)
+        if resume:
+            with workers.together():
+                if folder is not None:
+                    done, rows = _continue(folder, model)
+            done, rows = workers.from_chief([done, rows])
+            workers.same_state(model)
         if folder is not None:
-            if resume and folder.checkpoint:
-                checkpoint, done = folder.checkpoint
-                take_state(model, load_model(checkpoint))
-            if resume and folder.exists:
-                rows = folder.keep_history(done)
             settings = {
                 "epochs": epochs,
                 "batch_size": batch_size,
@@ -178,7 +193,7 @@ def train(
             }
             folder.write_json(CONFIG, _config(model, data, settings, parts.held_out))
         recorder = _Recorder(folder, rows)
-        watch, progress = StopOnNaN(), Progress(epochs) if verbose else None
+        watch, progress = StopOnNaN(), Progress(epochs) if verbose and workers.chief else None
         gently = InterruptGently()
         used = [watch, recorder, *([progress] if progress else []), *callbacks, gently]
         if early_stopping is not None:
@@ -213,7 +228,9 @@ def train(
         if interrupted:
             _say_interrupted(run, epochs)
             return run
-        run.metrics = _finish(run, parts, steps, batch_size, folder)
+        if workers.chief:
+            run.metrics = _finish(run, parts, steps, batch_size, folder)
+        run.metrics = workers.from_chief(run.metrics)
         return run
 
 
@@ -261,10 +278,30 @@ def _finish(run, parts, steps, batch_size, folder) -> dict:
     return metrics
 
 
-def _finished(folder) -> Run:
-    print(f"{folder.path} holds a finished run already.", file=sys.stderr)
-    model = load_model(folder.path / MODEL)
-    return Run(model, _columns(folder.read_history()), folder.read_json(METRICS), folder.path)
+def _continue(folder, model) -> tuple[int, list]:
+    """Takes the state of the newest checkpoint; returns its epochs and their rows."""
+    done = 0
+    if folder.checkpoint:
+        checkpoint, done = folder.checkpoint
+        take_state(model, load_model(checkpoint))
+    return done, folder.keep_history(done) if folder.exists else []
+
+
+def _finished(folder, model, workers) -> Run:
+    """A finished run as it is; where there are several workers, in the model of each."""
+    rows = metrics = path = None
+    with workers.together():
+        if folder is not None:
+            print(f"{folder.path} holds a finished run already.", file=sys.stderr)
+            rows, metrics, path = folder.read_history(), folder.read_json(METRICS), folder.path
+            found = load_model(folder.path / MODEL)
+            if workers.workers == 1:
+                model = found
+            else:
+                take_state(model, found)
+    rows, metrics = workers.from_chief([rows, metrics])
+    workers.same_state(model)
+    return Run(model, _columns(rows), metrics, path)
 
 
 def _columns(rows) -> dict[str, list[float]]:

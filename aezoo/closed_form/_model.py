@@ -10,6 +10,7 @@ import numpy as np
 
 from aezoo import _checks
 from aezoo._autoencoder import Autoencoder, _guarded
+from aezoo._replicas import distribution_of
 from aezoo.closed_form._moments import Moments
 from aezoo.closed_form._passes import Sample, Stage, blocks
 
@@ -212,10 +213,12 @@ class ClosedForm(Autoencoder):
         if not self.compiled:
             raise ValueError(f"The model must be compiled. Received: {self.name}, compile=False")
         kept = self.get_weights(), self.sums
+        workers = distribution_of(self)
         sample, count = Sample(SAMPLE_ROWS), itertools.count()
 
         def watched(first: bool):
-            for block in blocks(_guarded(x), y, steps):
+            parts = blocks(_guarded(x), y, steps)
+            for block in parts if workers is None else workers.rows(parts):
                 step = next(count)
                 if run:
                     run.on_train_batch_begin(step)
@@ -235,6 +238,8 @@ class ClosedForm(Autoencoder):
                     )
                 with _checks.naming_bad_batches():
                     found = stage.run(watched(number == 0))
+                if workers is not None:
+                    found = workers.merged(found)
                 if sums is not None:
                     found.merge(sums)
                 stage.solve(found)
@@ -243,6 +248,9 @@ class ClosedForm(Autoencoder):
             self.sums = kept[1]
             raise
         self.sums, self.fine_tuned = found, False
+        if workers is not None:
+            sample = workers.merged(sample)
+            return self.evaluate(sample.rows, batch_size=256, verbose=0, return_dict=True)
         clean = seen = sample.rows
         if self.corruption is not None:
             seen, clean = self._corrupted(clean, None)

@@ -67,6 +67,25 @@ class Sample:
         self.rows = rows if self.rows is None else np.concatenate([self.rows[old], rows])
         self._keys = np.concatenate([keys[old], keys[len(self._keys) :][new]])
 
+    def merge(self, other: Sample) -> None:
+        """Adds the rows that another sample was drawn from, as if they had come here."""
+        keys = np.concatenate([self._keys, other._keys])
+        kept = np.argsort(keys, kind="stable")[: self.size]
+        rows = [sample.rows for sample in (self, other) if len(sample._keys)]
+        self.rows = np.concatenate(rows)[kept] if rows else None
+        self._keys = keys[kept]
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The sample as arrays by name, which `from_state` takes."""
+        rows = np.empty(0) if self.rows is None else self.rows
+        return {"size": np.array(self.size), "rows": rows, "keys": self._keys}
+
+    @classmethod
+    def from_state(cls, state) -> Sample:
+        sample = Sample(int(state["size"]))
+        sample.rows, sample._keys = state["rows"], state["keys"]
+        return sample
+
 
 def blocks(x, y, steps: int | None):
     """The inputs in blocks of many rows, whatever batches they come in.
