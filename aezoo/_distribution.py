@@ -16,6 +16,7 @@ import functools
 import io
 import itertools
 import json
+import re
 
 import keras
 import numpy as np
@@ -26,6 +27,7 @@ from aezoo._replicas import one_share
 from aezoo.data._pipeline import Rows, rows_of
 
 STRATEGIES = (tf.distribute.MirroredStrategy, tf.distribute.MultiWorkerMirroredStrategy)
+BETWEEN_SEEDS = 1_000_003
 LOST = (
     tf.errors.UnavailableError,
     tf.errors.AbortedError,
@@ -130,8 +132,23 @@ class Distribution:
             )
         with self.scope():
             model._symbolic_build(data_batch=_symbols(found["x"].element_spec))
+            if "validation_data" in data:
+                self._draw_apart(model)
         with self.naming_lost_workers():
             yield found
+
+    def _draw_apart(self, model):
+        """Lets each replica draw noise of its own."""
+        states = [v for v in model.non_trainable_variables if v.name == "seed_generator_state"]
+
+        def move():
+            number = tf.distribute.get_replica_context().replica_id_in_sync_group
+            for state in states:
+                apart = tf.cast(number, state.dtype) * tf.constant(BETWEEN_SEEDS, state.dtype)
+                state.assign(state.value + tf.stack([apart, tf.zeros((), state.dtype)]))
+
+        if states:
+            self.strategy.run(move)
 
     def _shares(self, data: dict, steps: int | None):
         """One dataset of shares, endless where its steps are known, and these steps."""
@@ -214,7 +231,7 @@ class Distribution:
         return [tf.reshape(piece, shape) for piece, shape in zip(pieces, shapes, strict=True)]
 
     def predict(self, network, x, batch_size: int | None = None):
-        """The outputs of a network on this worker alone, on its first device."""
+        """The outputs of a network, from this worker and its devices alone."""
         found = [
             self.predict_on_batch(network, keras.utils.unpack_x_y_sample_weight(batch)[0])
             for batch in _checks.batches(x, batch_size or 32)
@@ -223,12 +240,32 @@ class Distribution:
 
     def predict_on_batch(self, network, x):
         """The outputs of a network for one batch, as arrays."""
+        length = len(keras.tree.flatten(x)[0])
+        pieces = np.array_split(np.arange(length), self.local)
+
+        def piece(context):
+            rows = pieces[context.replica_id_in_sync_group - self.first]
+            start, end = (rows[0], rows[-1] + 1) if len(rows) else (0, 1)
+            return keras.tree.map_structure(lambda part: tf.convert_to_tensor(part[start:end]), x)
+
+        def joined(output):
+            parts = self.strategy.experimental_local_results(output)
+            kept = zip(parts, pieces, strict=True)
+            return np.concatenate([_checks.to_numpy(part)[: len(rows)] for part, rows in kept])
+
+        values = self.strategy.experimental_distribute_values_from_function(piece)
+        return keras.tree.map_structure(joined, self._predict_function(network)(values))
+
+    def _predict_function(self, network):
+        """In the context of replicas, so that metrics of layers wait for no other worker."""
+
+        def call(values):
+            return self.strategy.run(lambda x: network(x, training=False), args=(values,))
+
+        if network.run_eagerly:
+            return call
         functions = vars(network).setdefault("local_functions", {})
-        if "predict" not in functions:
-            functions["predict"] = tf.function(
-                lambda x: network(x, training=False), reduce_retracing=True
-            )
-        return keras.tree.map_structure(_checks.to_numpy, functions["predict"](x))
+        return functions.setdefault("predict", tf.function(call, reduce_retracing=True))
 
     @contextlib.contextmanager
     def together(self):
@@ -325,8 +362,13 @@ class Distribution:
             raise ConnectionError(
                 "Another worker of this job stopped or cannot be reached, and none can go on "
                 "alone; start all of them again, with resume where they train by the recipe. "
-                f"Received: {type(error).__name__}: {str(error).strip().splitlines()[0]}"
+                f"Received: {_reason(error)}"
             ) from error
+
+
+def _reason(error) -> str:
+    """The first line of an error of TensorFlow, without the names of its operations."""
+    return re.sub(r"\{\{.*?\}\}\s*", "", str(error)).strip().splitlines()[0]
 
 
 def _moving(layer) -> list:
