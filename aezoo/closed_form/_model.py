@@ -10,7 +10,7 @@ import numpy as np
 
 from aezoo import _checks
 from aezoo._autoencoder import Autoencoder, _guarded
-from aezoo._replicas import distribution_of
+from aezoo._replicas import distribution_of, scope_of
 from aezoo.closed_form._moments import Moments
 from aezoo.closed_form._passes import Sample, Stage, blocks
 
@@ -196,7 +196,8 @@ class ClosedForm(Autoencoder):
         if self.fine_tuned:
             super().compile_from_config(config)
         else:  # the optimizer has made no step, and has no state to load
-            self.compile(**keras.saving.deserialize_keras_object(config))
+            with scope_of(self):
+                self.compile(**keras.saving.deserialize_keras_object(config))
 
     def save_own_variables(self, store):
         for name, array in (self.sums.state() if self.sums else {}).items():
