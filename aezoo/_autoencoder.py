@@ -12,7 +12,7 @@ from aezoo import _checks
 from aezoo._arguments import as_json, check_positive_integer, check_seed
 from aezoo._checks import as_array, batches, inputs_of, is_array, is_dataset, samples_of, to_numpy
 from aezoo._pixels import PixelModel, scale_pixels
-from aezoo._replicas import distribution_of, scope_of, weigh
+from aezoo._replicas import distribution_of, predict, scope_of, weigh
 
 VALIDATION_SEED = 0
 
@@ -244,10 +244,7 @@ class Autoencoder(PixelModel):
 
     def _predict(self, network, x, batch_size):
         check_positive_integer("batch_size", batch_size)
-        x, distribution = self._checked(network, x), distribution_of(network)
-        if distribution is not None:
-            return distribution.predict(network, x, batch_size)
-        return network.predict(x, batch_size=batch_size, verbose=0)
+        return predict(network, self._checked(network, x), batch_size)
 
     def _validation_data(self, data):
         x, y, *weights = (*data, None)[:3] if isinstance(data, tuple) and data else (data, None)

@@ -11,6 +11,7 @@ from aezoo import _checks
 from aezoo._arguments import check_positive_integer
 from aezoo._checks import as_array, is_array, is_dataset
 from aezoo._generative import VariationalAutoencoder
+from aezoo._replicas import workers_of
 
 
 @keras.saving.register_keras_serializable("aezoo")
@@ -129,7 +130,9 @@ class ConditionalVariationalAutoencoder(VariationalAutoencoder):
             )
         _checks.check_inputs(x, (network or self).inputs[0].shape[1:])
         check_positive_integer("batch_size", batch_size)
-        return LabelledBatches(x, self._checked_labels(labels, len(x)), batch_size, shuffle)
+        labels = self._checked_labels(labels, len(x))
+        seed = workers_of(self).same_seed(None) if shuffle else None
+        return LabelledBatches(x, labels, batch_size, shuffle, seed)
 
     def _checked_labels(self, labels, length):
         found = np.asarray(-1 if labels is None else as_array(labels))
@@ -148,11 +151,12 @@ class ConditionalVariationalAutoencoder(VariationalAutoencoder):
 class LabelledBatches(keras.utils.PyDataset):
     """Batches of ((inputs, labels), inputs) of two arrays, for any backend."""
 
-    def __init__(self, x, labels, batch_size, shuffle):
+    def __init__(self, x, labels, batch_size, shuffle, seed=None):
         super().__init__()
         self.x, self.labels, self.batch_size = _checks.to_numpy(x), labels, batch_size
         self.shuffle, self.order = shuffle, np.arange(len(x))
-        self.generator = np.random.default_rng(random.getrandbits(64))  # of set_random_seed
+        seed = random.getrandbits(64) if seed is None else seed  # of set_random_seed
+        self.generator = np.random.default_rng(seed)
         self.on_epoch_end()
 
     def __len__(self):

@@ -13,9 +13,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import io
-import itertools
-import json
 import re
 
 import keras
@@ -24,7 +21,8 @@ import tensorflow as tf
 
 from aezoo import _checks
 from aezoo._replicas import one_share
-from aezoo.data._pipeline import Rows, rows_of
+from aezoo._workers import Workers
+from aezoo.data._pipeline import Rows, from_batches, rows_of
 
 STRATEGIES = (tf.distribute.MirroredStrategy, tf.distribute.MultiWorkerMirroredStrategy)
 BETWEEN_SEEDS = 1_000_003
@@ -33,7 +31,6 @@ LOST = (
     tf.errors.AbortedError,
     tf.errors.CancelledError,
     tf.errors.DeadlineExceededError,
-    tf.errors.InternalError,
 )
 
 
@@ -72,7 +69,7 @@ def is_first():
 
 
 @dataclasses.dataclass(frozen=True)
-class Distribution:
+class Distribution(Workers):
     """A strategy, its replicas here and elsewhere, and the ways between its workers.
 
     Attributes:
@@ -88,17 +85,8 @@ class Distribution:
     first: int
 
     @property
-    def workers(self) -> int:
-        return self.replicas // self.local
-
-    @property
-    def worker(self) -> int:
-        return self.first // self.local
-
-    @property
-    def chief(self) -> bool:
-        """Whether this worker is the one that writes files."""
-        return self.worker == 0
+    def in_scope(self) -> bool:
+        return tf.distribute.has_strategy()
 
     def scope(self):
         """The scope in which variables are made."""
@@ -160,7 +148,7 @@ class Distribution:
         elif rows_of(x) is not None:
             dataset = self._rows(rows_of(x))
         else:
-            dataset = x if _checks.is_dataset(x) else _from_batches(x)
+            dataset = x if _checks.is_dataset(x) else from_batches(x)
         known = int(dataset.cardinality())
         count = steps or (known if known >= 0 else None)
         if count is not None:
@@ -267,85 +255,8 @@ class Distribution:
         functions = vars(network).setdefault("local_functions", {})
         return functions.setdefault("predict", tf.function(call, reduce_retracing=True))
 
-    @contextlib.contextmanager
-    def together(self):
-        """What only the chief does: an error there is an error on every worker.
-
-        Raises:
-            ValueError: what the chief raised, and where this is in the scope of the strategy,
-                in which the making of a variable would wait for the other workers.
-        """
-        if self.workers > 1 and tf.distribute.has_strategy():
-            raise ValueError(
-                "The recipe must be called outside strategy.scope(), in which only the model is "
-                f"made. Received: the scope of {self.strategy}"
-            )
-        message = None
-        try:
-            yield
-        except ValueError as error:
-            message = str(error)
-            raise
-        finally:
-            found = self.from_chief(message)
-            if found is not None and not self.chief:
-                raise ValueError(found)
-
-    def same_seed(self, seed: int | None) -> int | None:
-        """The seed of the chief; where there is none and several workers, one that it draws."""
-        if self.workers == 1:
-            return seed
-        drawn = int(np.random.default_rng().integers(2**31))
-        return self.from_chief(drawn if seed is None else seed)
-
-    def same_state(self, model) -> None:
-        """Weights and optimizer of the chief, on every worker."""
-        if self.workers == 1:
-            return
-        variables = [*model.weights, *model.optimizer.variables]
-        content = io.BytesIO()
-        np.savez(content, *map(_checks.to_numpy, variables))
-        with np.load(io.BytesIO(self._sent(content.getvalue(), 0))) as arrays:
-            for variable, name in zip(variables, arrays.files, strict=True):
-                variable.assign(arrays[name])
-
-    def from_chief(self, value):
-        """What the chief has, on every worker; anything that JSON holds."""
-        if self.workers == 1:
-            return value
-        return json.loads(self._sent(json.dumps(value).encode(), 0))
-
-    def rows(self, blocks):
-        """The rows of each block that this worker takes, where it takes any."""
-        for block in blocks:
-            mine = np.array_split(block, self.workers)[self.worker]
-            if len(mine):
-                yield mine
-
-    def merged(self, sums):
-        """The sums of all workers, merged in the same order on each."""
-        content = io.BytesIO()
-        np.savez(content, **sums.state())
-        total = None
-        for worker in range(self.workers):
-            with np.load(io.BytesIO(self._sent(content.getvalue(), worker))) as state:
-                other = type(sums).from_state(state)
-            if total is None:
-                total = other
-            else:
-                total.merge(other)
-        return total
-
-    def _sent(self, content: bytes, worker: int) -> bytes:
-        """The bytes that one worker has, on every worker."""
-        mine = self.worker == worker
-        length = int(self._sum(np.array(len(content) if mine else 0)))
-        padded = np.zeros(-(-length // 4) * 4, "uint8")
-        if mine:
-            padded[:length] = np.frombuffer(content, "uint8")
-        return self._sum(padded.view("int32")).tobytes()[:length]
-
-    def _sum(self, values):
+    def sum(self, values):
+        """The sum over workers of an array of each."""
         if self.workers == 1:
             return values
         with self.naming_lost_workers():
@@ -359,16 +270,12 @@ class Distribution:
         except LOST as error:
             if self.workers == 1:
                 raise
+            reason = re.sub(r"\{\{.*?\}\}\s*", "", str(error)).strip().splitlines()[0]
             raise ConnectionError(
                 "Another worker of this job stopped or cannot be reached, and none can go on "
                 "alone; start all of them again, with resume where they train by the recipe. "
-                f"Received: {_reason(error)}"
+                f"Received: {reason}"
             ) from error
-
-
-def _reason(error) -> str:
-    """The first line of an error of TensorFlow, without the names of its operations."""
-    return re.sub(r"\{\{.*?\}\}\s*", "", str(error)).strip().splitlines()[0]
 
 
 def _moving(layer) -> list:
@@ -390,24 +297,3 @@ def _symbols(spec):
         return keras.KerasTensor((None, *part.shape[1:]), part.dtype.name)
 
     return tf.nest.map_structure(symbol, spec["batch"])
-
-
-def _from_batches(batches):
-    """A dataset of what a generator or a `keras.utils.PyDataset` gives."""
-    if isinstance(batches, keras.utils.PyDataset):
-        first, again = batches[0], lambda: _one_epoch(batches)
-    else:
-        first = next(batches)
-        again = lambda: itertools.chain([first], batches)  # noqa: E731
-    spec = tf.nest.map_structure(
-        lambda part: tf.TensorSpec((None, *part.shape[1:]), part.dtype), first
-    )
-    dataset = tf.data.Dataset.from_generator(again, output_signature=spec)
-    if isinstance(batches, keras.utils.PyDataset):
-        dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(batches)))
-    return dataset
-
-
-def _one_epoch(batches):
-    yield from _checks.batches(batches)
-    batches.on_epoch_end()

@@ -11,6 +11,7 @@ from aezoo._autoencoder import Autoencoder
 from aezoo._checks import batches, inputs_of, joined, to_numpy
 from aezoo._drawing import DrawingAutoencoder
 from aezoo._pixels import PixelModel, scale_pixels
+from aezoo._replicas import predict_on_batch
 from aezoo.layers.sampling import Sampling
 from aezoo.losses import BernoulliLikelihood, GaussianLikelihood, NatsLoss
 
@@ -175,7 +176,7 @@ class VariationalAutoencoder(DrawingAutoencoder, GenerativeAutoencoder):
         log_ratio = 0.5 * np.sum(codes * codes - noise * noise - log_variance, -1)
         clean, *labels = inputs if isinstance(inputs, tuple) else (inputs,)
         labels = [np.repeat(part, samples, 0) for part in labels]
-        decoded = self.decoder.predict_on_batch((codes, *labels) if labels else codes)
+        decoded = predict_on_batch(self.decoder, (codes, *labels) if labels else codes)
         clean = np.repeat(to_numpy(scale_pixels(clean)), samples, 0)
         nats = to_numpy(likelihood.nats(clean, decoded))
         logs = (-nats - log_ratio).reshape(-1, samples)

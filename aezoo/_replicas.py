@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from aezoo._arguments import check_choice
+from aezoo._workers import Alone
 
 _step = threading.local()  # each replica of a process runs in a thread of its own
 
@@ -47,26 +48,25 @@ def workers_under(distribute: str | None):
     return begin(distribute)
 
 
-class Alone:
-    """The workers of a training that has one."""
-
-    chief = True
-    workers = 1
-    together = scope = staticmethod(contextlib.nullcontext)
-
-    def from_chief(self, value):
-        return value
-
-    def same_seed(self, seed):
-        return seed
-
-    def same_state(self, model):
-        pass
-
-
 def scope_of(model):
     """The scope in which variables of a model are made."""
     return workers_of(model).scope()
+
+
+def predict(network, x, batch_size: int):
+    """The outputs of any network; Keras's own way with a strategy takes all workers."""
+    distribution = distribution_of(network)
+    if distribution is not None:
+        return distribution.predict(network, x, batch_size)
+    return network.predict(x, batch_size=batch_size, verbose=0)
+
+
+def predict_on_batch(network, x):
+    """The outputs of any network for one batch; under a strategy Keras's come twice."""
+    distribution = distribution_of(network)
+    if distribution is not None:
+        return distribution.predict_on_batch(network, x)
+    return network.predict_on_batch(x)
 
 
 @contextlib.contextmanager

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import importlib.metadata
 import json
 import os
 import pathlib
+import platform
 import re
 
+import keras
+
 from aezoo._lock import LOCK, locked
+from aezoo._version import __version__
 
 CONFIG, HISTORY, METRICS, MODEL = "config.json", "history.csv", "metrics.json", "model.keras"
 PICTURES = ("reconstructions.png", "history.png")
@@ -262,3 +267,22 @@ class replacing:
         finally:
             with contextlib.suppress(OSError):
                 self._temporary.unlink(missing_ok=True)
+
+
+def configuration(model, data, settings, held_out) -> dict:
+    """Everything that is needed to run it again."""
+    packages = ("keras", "tensorflow", "numpy", "scikit-learn", "tensorflow-datasets")
+    versions = {"aezoo": __version__, "python": platform.python_version()}
+    for package in packages:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        **(model.recipe or {"model": model.name, "arguments": None}),
+        "data": str(data) if isinstance(data, (str, pathlib.Path)) else f"a {type(data).__name__}",
+        "training": settings,
+        "held_out": held_out,
+        "backend": keras.backend.backend(),
+        "versions": versions,
+    }

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib.metadata
 import math
 import pathlib
-import platform
 import statistics
 import sys
 import time
@@ -26,9 +24,8 @@ from aezoo._autoencoder import Autoencoder
 from aezoo._parts import find_parts
 from aezoo._replicas import workers_of
 from aezoo._report import Baselines, measure, picture
-from aezoo._run_folder import CONFIG, METRICS, MODEL, RunFolder
+from aezoo._run_folder import CONFIG, METRICS, MODEL, RunFolder, configuration
 from aezoo._schedule import begin_schedule, compile_again, take_state
-from aezoo._version import __version__
 from aezoo._weights import load_model
 from aezoo.callbacks import InterruptGently, Progress, StopOnNaN
 
@@ -191,7 +188,7 @@ def train(
                 "limit": limit,
                 "seed": seed,
             }
-            folder.write_json(CONFIG, _config(model, data, settings, parts.held_out))
+            folder.write_json(CONFIG, configuration(model, data, settings, parts.held_out))
         recorder = _Recorder(folder, rows)
         watch, progress = StopOnNaN(), Progress(epochs) if verbose and workers.chief else None
         gently = InterruptGently()
@@ -314,22 +311,3 @@ def _say_interrupted(run, epochs):
     done = len(run.history.get("epoch", ()))
     print(f"Interrupted after {done} of {epochs} epochs: the model keeps what it learnt{where}.",
           file=sys.stderr)  # fmt: skip
-
-
-def _config(model, data, settings, held_out) -> dict:
-    """Everything that is needed to run it again."""
-    packages = ("keras", "tensorflow", "numpy", "scikit-learn", "tensorflow-datasets")
-    versions = {"aezoo": __version__, "python": platform.python_version()}
-    for package in packages:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return {
-        **(model.recipe or {"model": model.name, "arguments": None}),
-        "data": str(data) if isinstance(data, (str, pathlib.Path)) else f"a {type(data).__name__}",
-        "training": settings,
-        "held_out": held_out,
-        "backend": keras.backend.backend(),
-        "versions": versions,
-    }

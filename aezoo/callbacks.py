@@ -13,6 +13,7 @@ import numpy as np
 
 from aezoo._arguments import check_number, check_positive_integer
 from aezoo._checks import batches, inputs_of
+from aezoo._replicas import workers_of
 
 
 class Progress(keras.callbacks.Callback):
@@ -152,6 +153,9 @@ class TimeBudget(keras.callbacks.Callback):
         seconds: How long the training may take.
         decay: Whether the learning rate falls.
 
+    Raises:
+        ValueError: in `fit`, where several workers train, whose clocks differ.
+
     Example:
 
     >>> model = aezoo.dense_ae((64,), 8)
@@ -171,6 +175,12 @@ class TimeBudget(keras.callbacks.Callback):
         self._peak = None
 
     def on_train_begin(self, logs=None):
+        workers = workers_of(self.model).workers
+        if workers > 1:
+            raise ValueError(
+                "`TimeBudget` must be left out where several workers train, as each has a clock "
+                f"of its own. Received: {workers} workers"
+            )
         self._begun = time.perf_counter()
         config = self.model.optimizer.get_config()
         if self._decay and not isinstance(config.get("learning_rate"), dict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 
 import keras
@@ -10,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from aezoo._checks import NOT_FINITE
+from aezoo._checks import batches as cut_batches
 
 
 @dataclasses.dataclass
@@ -162,6 +164,27 @@ def from_pairs(pairs, like):
     if like.cardinality() > 0:
         dataset = _counted(dataset, like.cardinality())
     return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+def from_batches(batches):
+    """A dataset of what a generator or a `keras.utils.PyDataset` gives."""
+    if isinstance(batches, keras.utils.PyDataset):
+        first, again = batches[0], lambda: _one_epoch(batches)
+    else:
+        first = next(batches)
+        again = lambda: itertools.chain([first], batches)  # noqa: E731
+    spec = tf.nest.map_structure(
+        lambda part: tf.TensorSpec((None, *part.shape[1:]), part.dtype), first
+    )
+    dataset = tf.data.Dataset.from_generator(again, output_signature=spec)
+    if isinstance(batches, keras.utils.PyDataset):
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(batches)))
+    return dataset
+
+
+def _one_epoch(batches):
+    yield from cut_batches(batches)
+    batches.on_epoch_end()
 
 
 def guard(dataset):
