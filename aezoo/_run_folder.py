@@ -283,6 +283,7 @@ def configuration(model, data, settings, held_out) -> dict:
         "data": str(data) if isinstance(data, (str, pathlib.Path)) else f"a {type(data).__name__}",
         "training": settings,
         "held_out": held_out,
+        "precision": model.dtype_policy.name,
         "backend": keras.backend.backend(),
         "versions": versions,
     }

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
+from aezoo._arguments import check_choice
 from aezoo._options import flag, option, options, parse
 
 FACTORY_ONLY = ("input_shape", "compile", "name")
@@ -18,6 +19,8 @@ DISTRIBUTE = (
     "mirrored: on all devices of this machine; multiworker: on those of all workers that "
     "TF_CONFIG names, each of which runs this command."
 )
+PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16", "float64")
+PRECISION = f"{', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]} (Keras's own, float32)."
 
 
 class TrainCommands(TyperGroup):
@@ -48,6 +51,7 @@ def train_callback(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a killed run.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run.")] = False,
     distribute: Annotated[str | None, typer.Option(help=DISTRIBUTE)] = None,
+    precision: Annotated[str | None, typer.Option(help=PRECISION)] = None,
 ) -> None:
     """Runs a recipe, where no model is named."""
     if context.invoked_subcommand is not None:
@@ -62,7 +66,7 @@ def train_callback(
     out = out or pathlib.Path("runs") / name
     _train(
         content["model"], content["arguments"], training, content["data"], out, resume, overwrite,
-        distribute,
+        distribute, precision,
     )  # fmt: skip
 
 
@@ -79,6 +83,7 @@ def _train_command(name, factory):
         "resume": flag("resume", "Go on with a run that was killed; its options are kept."),
         "overwrite": flag("overwrite", "Replace an earlier run in the folder."),
         "distribute": option(str, "distribute", DISTRIBUTE),
+        "precision": option(str, "precision", PRECISION),
     }
 
     def command(**given):
@@ -93,6 +98,7 @@ def _train_command(name, factory):
             given["resume"],
             given["overwrite"],
             given["distribute"],
+            given["precision"],
         )
 
     command.__doc__ = summary(factory)
@@ -104,7 +110,7 @@ def _train_command(name, factory):
     return typer.main.get_command(single)
 
 
-def _train(name, arguments, recipe, data, out, resume, overwrite, distribute):
+def _train(name, arguments, recipe, data, out, resume, overwrite, distribute, precision):
     import keras
 
     from aezoo import create, train
@@ -118,14 +124,17 @@ def _train(name, arguments, recipe, data, out, resume, overwrite, distribute):
         config = folder.read_config() if goes_on else None
     config = workers.from_chief(config)
     if config is not None:
-        _refuse_other_options(
-            config, name, {**arguments, **recipe, **({"data": data} if data else {})}
-        )
+        chosen = {"data": data, "precision": precision}
+        chosen = {key: value for key, value in chosen.items() if value}
+        _refuse_other_options(config, name, {**arguments, **recipe, **chosen})
+        precision = config.get("precision")
         arguments = {
             key: value for key, value in (config["arguments"] or {}).items() if key != "input_shape"
         }
         kept = {key: value for key, value in config["training"].items() if value is not None}
         recipe, data = {**recipe, **kept}, config["data"]
+    if precision is not None:
+        keras.config.set_dtype_policy(check_choice("--precision", precision, PRECISIONS))
     data = data or "digits"
     if "seed" in recipe:
         keras.utils.set_random_seed(recipe["seed"])
@@ -142,7 +151,7 @@ def _train(name, arguments, recipe, data, out, resume, overwrite, distribute):
 
 
 def _refuse_other_options(config, name, given):
-    before = {"model": config["model"], "data": config["data"], **config["training"]}
+    before = {key: config.get(key) for key in ("model", "data", "precision")} | config["training"]
     before.update(config["arguments"] or {})
     for key, value in {"model": name, **given}.items():
         old = before.get(key)

@@ -93,3 +93,22 @@ def test_a_float32_model_stays_one_under_another_policy(policy, digits, tmp_path
     loaded = aezoo.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded.reconstruct(digits[:9]), model.reconstruct(digits[:9]))
     assert not isinstance(loaded.optimizer, keras.optimizers.LossScaleOptimizer)
+
+
+def test_the_command_line_trains_and_resumes_in_a_precision(policy, tmp_path):
+    import json
+
+    from typer.testing import CliRunner
+
+    from aezoo.cli import app
+
+    run = tmp_path / "run"
+    command = ["train", "dense_ae", "--hidden-units", "16", "--epochs", "1", "--out", str(run)]
+    done = CliRunner().invoke(app, [*command, "--precision", "mixed_bfloat16"])
+    assert done.exit_code == 0, done.output
+    assert json.loads((run / "config.json").read_text())["precision"] == "mixed_bfloat16"
+    assert aezoo.load_model(run).encoder.layers[-1].compute_dtype == "bfloat16"
+    other = CliRunner().invoke(app, [*command, "--precision", "float64", "--resume"])
+    assert "`--precision` must be that of the run to resume" in str(other.exception)
+    wrong = CliRunner().invoke(app, [*command, "--precision", "float8"])
+    assert "`--precision` must be one of" in str(wrong.exception)
