@@ -55,7 +55,7 @@ def is_closed_form(name):
 
 @pytest.fixture(autouse=True)
 def fresh_state():
-    keras.utils.clear_session(free_memory=False)  # a collection a test would take most of the time
+    keras.utils.clear_session(free_memory=False)  # a collection costs more than most tests
     keras.utils.set_random_seed(0)
 
 
