@@ -84,6 +84,8 @@ def batches(data, batch_size: int = 256):
     if is_array(data):
         for start in range(0, len(data), batch_size):
             yield data[start : start + batch_size]
+    elif is_dataset(data) and keras.backend.backend() != "tensorflow":
+        yield from data.as_numpy_iterator()
     else:
         length = len(data) if isinstance(data, keras.utils.PyDataset) else None
         yield from (data[i] for i in range(length)) if length is not None else data
