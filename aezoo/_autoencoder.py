@@ -11,6 +11,7 @@ from keras import ops
 from aezoo import _checks
 from aezoo._arguments import as_json, check_positive_integer, check_seed
 from aezoo._checks import as_array, batches, inputs_of, is_array, is_dataset, samples_of, to_numpy
+from aezoo._jax import keeping_variables
 from aezoo._pixels import PixelModel, scale_pixels
 from aezoo._replicas import distribution_of, predict, scope_of, weigh
 
@@ -173,7 +174,11 @@ class Autoencoder(PixelModel):
             "validation_data": validation_data,
             **options,
         }
-        with _checks.naming_bad_batches(), _blocks(self, data, epochs) as data:
+        with (
+            _checks.naming_bad_batches(),
+            keeping_variables(self),
+            _blocks(self, data, epochs) as data,
+        ):
             return super().fit(epochs=epochs, **data)
 
     def evaluate(self, x=None, y=None, batch_size: int | None = None, **options):
@@ -184,7 +189,7 @@ class Autoencoder(PixelModel):
             if self.corruption is not None:
                 x, y = self._corrupted(x, y)
             data = {"x": _guarded(x), "y": y, "batch_size": batch_size, "shuffle": False, **options}
-            with _checks.naming_bad_batches(), _blocks(self, data) as data:
+            with _checks.naming_bad_batches(), keeping_variables(self), _blocks(self, data) as data:
                 data.pop("shuffle")
                 return super().evaluate(**data)
         return super().evaluate(x, y, batch_size=batch_size, **options)

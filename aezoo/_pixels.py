@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from aezoo._checks import PIXEL_RANGES, check_dtype
+from aezoo._jax import keeping_variables
 from aezoo._quiet import without_retracing_warnings
 from aezoo._replicas import OnReplicas, distribution_of
 
@@ -44,7 +45,7 @@ class PixelModel(OnReplicas, keras.Model):
         distribution = distribution_of(self)
         if distribution is not None:
             return distribution.predict(self, x, batch_size)
-        with without_retracing_warnings():
+        with without_retracing_warnings(), keeping_variables(self):
             return super().predict(x, batch_size, **options)
 
     def predict_on_batch(self, x):
