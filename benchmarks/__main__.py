@@ -1,17 +1,24 @@
 """One entry point: `python -m benchmarks TASK [--quick]`; `--help` lists the tasks."""
 
 import importlib
+import time
 
 import typer
 
 TASKS = (
     "anomaly",
     "closed_form",
+    "code_size",
     "defaults",
+    "denoising",
     "fused_choices",
+    "import_time",
+    "notebook_pictures",
+    "peers.__main__",
     "pretrained",
     "readme_picture",
     "scaling",
+    "scaling_sizes",
     "starting_point.__main__",
     "tables",
     "time_to_quality",
@@ -25,6 +32,20 @@ for task in TASKS:
     module = importlib.import_module(f"benchmarks.{task}")
     name = task.split(".")[0].replace("_", "-")
     app.command(name, help=(module.__doc__ or "").splitlines()[0])(module.main)
+
+
+@app.command()
+def quick() -> None:
+    """Every task that has one in its quick mode, in one process, and what each took."""
+    command, taken = typer.main.get_command(app), {}
+    for name, task in command.commands.items():
+        if any("--quick" in option.opts for option in task.params):
+            start = time.perf_counter()
+            command.main([name, "--quick"], standalone_mode=False)
+            taken[name] = time.perf_counter() - start
+    print(*(f"{seconds:6.1f} s  {name}" for name, seconds in taken.items()), sep="\n")
+    print(f"{sum(taken.values()):6.1f} s")
+
 
 if __name__ == "__main__":
     app()

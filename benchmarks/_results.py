@@ -6,21 +6,26 @@ import csv
 import importlib.metadata
 import os
 import pathlib
+import tempfile
 
 RESULTS = pathlib.Path(__file__).parent / "results"
 
 
 def path_of(task: str) -> pathlib.Path:
-    """The file of a task; its name tells versions, precision and device."""
+    """The file of a task; its name tells versions, precision and device.
+
+    What a quick mode writes goes to the temporary folder, as nobody should quote it.
+    """
     cores = len(os.sched_getaffinity(0))
     versions = "-".join(
         f"{package}{importlib.metadata.version(package)}" for package in ("tensorflow", "keras")
     )
-    return RESULTS / f"{task}-{versions}-float32-cpu{cores}.csv"
+    folder = pathlib.Path(tempfile.gettempdir()) if task.endswith("-quick") else RESULTS
+    return folder / f"{task}-{versions}-float32-cpu{cores}.csv"
 
 
-def write(rows, task, key: str | None = None) -> None:
-    """The rows as CSV.
+def write(rows, task, key: str | None = None) -> list[dict]:
+    """The rows as CSV; returns those that the file holds now.
 
     With a `key`, rows of the file that have other values in that column are kept.
     """
@@ -37,3 +42,14 @@ def write(rows, task, key: str | None = None) -> None:
         writer.writerows(rows)
     temporary.replace(path)
     print(path)
+    return rows
+
+
+def save(figure, name: str, quick: bool = False) -> None:
+    """The picture beside the results, the same to the byte each time; none of a quick run."""
+    import matplotlib
+
+    if quick:
+        return
+    with matplotlib.rc_context({"svg.hashsalt": "aezoo"}):
+        figure.savefig(RESULTS / name, metadata={"Date": None})

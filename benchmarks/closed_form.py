@@ -17,7 +17,7 @@ import time
 import numpy as np
 import typer
 
-from benchmarks._results import RESULTS, write
+from benchmarks._results import save, write
 
 
 def load(quick):
@@ -209,7 +209,7 @@ def fine_tune_picture(rows) -> None:
                           label=f"{start}, learning rate {rate}")  # fmt: skip
         axis.set(title=kind, xlabel="gradient epochs", ylabel="test MSE", yscale="log")
     axes[0].legend(fontsize="small")
-    figure.savefig(RESULTS / "closed_form_fine_tune.svg", metadata={"Date": None})
+    save(figure, "closed_form_fine_tune.svg")
 
 
 def patches(quick, rounds) -> None:

@@ -19,7 +19,7 @@ import time
 import numpy as np
 import typer
 
-from benchmarks._results import RESULTS, write
+from benchmarks._results import save, write
 
 SIZES = [10_000, 30_000, 100_000, 300_000, 1_000_000, 2_000_000]
 QUICK_SIZES = [2_000, 8_000]
@@ -84,13 +84,13 @@ def picture(rows) -> None:
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), constrained_layout=True)
     for kind in dict.fromkeys(row["kind"] for row in rows):
         found = [row for row in rows if row["kind"] == kind]
-        sizes = [row["samples"] for row in found]
+        sizes = [int(row["samples"]) for row in found]
         for axis, key in zip(axes, ("microseconds_per_image", "peak_memory_mib"), strict=True):
-            axis.plot(sizes, [row[key] for row in found], marker="o", label=kind)
+            axis.plot(sizes, [float(row[key]) for row in found], marker="o", label=kind)
     for axis, label in zip(axes, ("microseconds per image", "peak memory, MiB"), strict=True):
         axis.set(xscale="log", xlabel="samples", ylabel=label, ylim=(0, None))
     axes[0].legend(fontsize="small")
-    figure.savefig(RESULTS / "scaling.svg", metadata={"Date": None})
+    save(figure, "scaling.svg")
 
 
 def main(

@@ -1,17 +1,21 @@
-"""The README's tables and the picture of the speeds, made of the results that programs wrote.
+"""The tables of the READMEs and the picture of the speeds, made of what programs measured.
 
-    python -m benchmarks.tables     writes them into README.md
+    python -m benchmarks tables     writes them into README.md and benchmarks/README.md
 
-Each section of the README between `<!-- name -->` and `<!-- end of name -->` is one of
-`SECTIONS`.
+What is there between `<!-- name -->` and `<!-- end of name -->` is one of `SECTIONS`.
 """
 
 import csv
 import pathlib
 import re
 
+from benchmarks import code_size as code_size_task
+from benchmarks import denoising as denoising_task
+from benchmarks import scaling, scaling_sizes
+from benchmarks._results import RESULTS, save
+
 ROOT = pathlib.Path(__file__).parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
+PAGES = (ROOT / "README.md", ROOT / "benchmarks" / "README.md")
 
 
 def read(task: str):
@@ -19,7 +23,7 @@ def read(task: str):
     (path,) = RESULTS.glob(f"{task}-tensorflow*.csv")
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    return rows, f"[{path.name}](benchmarks/results/{path.name})"
+    return rows, f"[{path.name}](results/{path.name})"
 
 
 def table(head, rows, link) -> str:
@@ -119,7 +123,87 @@ def anomaly() -> str:
     return table(["model", "score", "mean AUROC", "seconds"], body, link)
 
 
+def starting_point() -> str:
+    """The three programs and the answers: a row a program, on noise and on MNIST."""
+    rows, link = read("starting_point")
+    goals = [key for key in rows[0] if key.startswith("seconds_to_")]
+    body = []
+    for row in rows:
+        epochs = row["epochs"] if row["epochs"] != "1" else "no loop"
+        times = [f"{float(row[goal]):.1f}" if row[goal] else "not reached" for goal in goals]
+        line = [row["data"], row["program"], epochs, f"{float(row['seconds_per_epoch']):.3f}"]
+        body.append([*line, *times, row["test_mse"], row["lines"]])
+    reached = [f"seconds to {goal.removeprefix('seconds_to_')}" for goal in goals]
+    head = ["data", "program", "epochs", "seconds an epoch", *reached, "test MSE", "lines"]
+    return table(head, body, link)
+
+
+def code_size() -> str:
+    """Test error: a row a model, a column a size of the code, PCA last."""
+    rows, link = read("code_size")
+    sizes = sorted({int(row["code_size"]) for row in rows})
+    cells = {(row["model"], int(row["code_size"])): row["test_mse"] for row in rows}
+    names = sorted({row["model"] for row in rows} - {"pca_ae"})
+    body = [
+        [f"`{name}`" if name != "pca_ae" else "**PCA** (`pca_ae`)",
+         *(cells.get((name, size), "") for size in sizes)]
+        for name in [*names, "pca_ae"]
+    ]  # fmt: skip
+    return table(["model", *map(str, sizes)], body, link)
+
+
+def denoising() -> str:
+    """PSNR: a row a model, a column a kind and level of noise."""
+    rows, link = read("denoising")
+    noises = list(dict.fromkeys((row["noise"], row["level"]) for row in rows))
+    cells = {(row["trained_on"], row["noise"], row["level"]): row["psnr"] for row in rows}
+    body = [
+        [name, *(cells[name, *noise] for noise in noises)]
+        for name in dict.fromkeys(row["trained_on"] for row in rows)
+    ]
+    names = [" ".join(noise).replace("_", " ") for noise in noises]
+    return table(["trained on", *names], body, link)
+
+
+def import_time() -> str:
+    """Seconds of starting up."""
+    rows, link = read("import_time")
+    body = [[row["what"], row["seconds"], f"{row['fastest']} to {row['slowest']}"] for row in rows]
+    return table(["", "seconds", "range"], body, link)
+
+
+def peers() -> str:
+    """What other packages reach: a row a package and model."""
+    rows, link = read("peers")
+    keys = ("peer", "model", "figure", "value", "seconds")
+    return table(list(keys), [[row[key] for key in keys] for row in rows], link)
+
+
+SUPPORT = ("mirrored", "multi-worker", "jax", "torch", "float16", "bfloat16",
+           "saved_model", "onnx", "litert", "int8")  # fmt: skip
+
+
+def support() -> str:
+    """What the tests found: a row a model; reasons are numbered and told below."""
+    rows, link = read("support")
+    cells = {(row["model"], row["column"]): row["value"] for row in rows}
+    reasons = list(dict.fromkeys(value for value in cells.values() if value != "yes"))
+    notes = [f"({number}) {reason}." for number, reason in enumerate(reasons, 1)]
+    body = []
+    for model in sorted({model for model, _ in cells}):
+        found = [cells[model, column] for column in SUPPORT]
+        marks = [value if value == "yes" else f"({reasons.index(value) + 1})" for value in found]
+        body.append([f"`{model}`", *marks])
+    return table(["model", *SUPPORT], body, "\n\n".join([*notes, link]))
+
+
 SECTIONS = {
+    "support": support,
+    "starting point": starting_point,
+    "code sizes": code_size,
+    "denoising": denoising,
+    "start-up": import_time,
+    "peers": peers,
     "pretrained": pretrained,
     "transfer": transfer,
     "anomaly": anomaly,
@@ -131,17 +215,23 @@ SECTIONS = {
 
 
 def pattern(section: str) -> re.Pattern:
-    return re.compile(rf"<!-- {section} -->\n(.*)\n<!-- end of {section} -->", re.DOTALL)
+    return re.compile(rf"<!-- {section} -->\n(.*?)\n?<!-- end of {section} -->", re.DOTALL)
 
 
-def picture() -> None:
+def render(section: str, page: pathlib.Path) -> str:
+    """The section with links that lead to the results from that page."""
+    folder = RESULTS.parent.relative_to(page.parent).as_posix()
+    prefix = "" if folder == "." else f"{folder}/"
+    return SECTIONS[section]().replace("](results/", f"]({prefix}results/")
+
+
+def training_speed_picture(rows) -> None:
     """Bars of the seconds per epoch, one panel a net."""
     import matplotlib
 
     matplotlib.use("agg")
     import matplotlib.pyplot as plt
 
-    rows, _ = read("training_speed")
     cases = list(dict.fromkeys((row["net"], row["batch"]) for row in rows))
     figure, axes = plt.subplots(
         1, len(cases), figsize=(4 * len(cases), 3), sharey=True, layout="constrained"
@@ -157,17 +247,20 @@ def picture() -> None:
         axis.set_title(f"{case[0]}, batch {case[1]}", fontsize="medium")
         axis.set_xlabel("seconds per epoch of 60,000 images")
         axis.spines[["top", "right"]].set_visible(False)
-    figure.savefig(RESULTS / "training_speed.svg", metadata={"Date": None})
+    save(figure, "training_speed.svg")
 
 
 def main() -> None:
-    readme = ROOT / "README.md"
-    text = readme.read_text()
-    for section, make in SECTIONS.items():
-        filled = f"<!-- {section} -->\n{make()}\n<!-- end of {section} -->"
-        text = pattern(section).sub(lambda _, filled=filled: filled, text)
-    readme.write_text(text)
-    picture()
+    for page in PAGES:
+        text = page.read_text()
+        for section in SECTIONS:
+            if pattern(section).search(text):
+                made = f"<!-- {section} -->\n{render(section, page)}\n<!-- end of {section} -->"
+                text = pattern(section).sub(lambda _, made=made: made, text)
+        page.write_text(text)
+    training_speed_picture(read("training_speed")[0])
+    for task in (code_size_task, denoising_task, scaling, scaling_sizes):
+        task.picture(read(task.__name__.split(".")[-1])[0])
 
 
 if __name__ == "__main__":

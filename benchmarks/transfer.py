@@ -13,8 +13,7 @@ from __future__ import annotations
 import numpy as np
 import typer
 
-from benchmarks._results import write
-from benchmarks.zoo import save
+from benchmarks._results import save, write
 
 ENCODERS = ("denoising_ae.mnist_features", "conv_ae.mnist", "dense_ae.mnist")
 BEST = ENCODERS[0]

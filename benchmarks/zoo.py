@@ -14,7 +14,7 @@ import time
 import numpy as np
 import typer
 
-from benchmarks._results import RESULTS, write
+from benchmarks._results import save, write
 
 
 class Data:
@@ -96,16 +96,6 @@ def generated_picture(model, data) -> None:
     rows = {"generated": model.generate(10, seed=0), "": model.generate(10, seed=1)}
     rows |= {"interpolated": lines[0], " ": lines[1]}
     save(aezoo.plots.image_rows(rows), "zoo-generated.svg", data.quick)
-
-
-def save(figure, name, quick) -> None:
-    import matplotlib
-
-    if quick:
-        return
-
-    with matplotlib.rc_context({"svg.hashsalt": "aezoo"}):
-        figure.savefig(RESULTS / name, metadata={"Date": None})
 
 
 def sparse(data):

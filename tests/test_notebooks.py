@@ -53,3 +53,11 @@ def test_one_address():
     for path in (*NOTEBOOKS, ROOT / "README.md", ROOT / "setup.cfg", ROOT / "CONTRIBUTING.md"):
         for address in re.findall(r"github\.com/[\w.-]+/aezoo", path.read_text()):
             assert address == REPOSITORY.removeprefix("https://"), path
+
+
+def test_the_index_has_all_of_them_with_a_picture():
+    index = (ROOT / "notebooks" / "README.md").read_text()
+    for path in NOTEBOOKS:
+        assert f"[{path.stem}]({path.name})" in index
+        assert f"](pictures/{path.stem}.svg)" in index
+        assert (ROOT / "notebooks" / "pictures" / f"{path.stem}.svg").is_file()

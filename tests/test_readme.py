@@ -3,11 +3,14 @@
 import re
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
+import aezoo
 from aezoo._registry import markdown_table
 from aezoo.cli import app
-from benchmarks.tables import SECTIONS, pattern
+from benchmarks.__main__ import app as benchmarks
+from benchmarks.tables import PAGES, SECTIONS, SUPPORT, pattern, read, render
 from tests.conftest import ROOT, run_python
 
 README = (ROOT / "README.md").read_text()
@@ -20,8 +23,17 @@ def test_the_table_is_the_zoo():
 
 @pytest.mark.parametrize("section", SECTIONS)
 def test_the_figures_are_those_of_the_results_files(section):
-    written = pattern(section).search(README)[1]
-    assert written == SECTIONS[section](), "`python -m benchmarks.tables` writes the tables"
+    found = [(page, pattern(section).search(page.read_text())) for page in PAGES]
+    ((page, written),) = [(page, match[1]) for page, match in found if match]
+    assert written == render(section, page), "`python -m benchmarks tables` writes the tables"
+
+
+def test_the_table_of_support_has_every_model():
+    rows, _ = read("support")
+    assert {(row["model"], row["column"]) for row in rows} >= {
+        (model, column) for model in aezoo.list_models() for column in SUPPORT
+    }
+    assert "failed" not in {row["value"] for row in rows}
 
 
 def test_the_examples_run(tmp_path):
@@ -33,9 +45,8 @@ def test_the_examples_run(tmp_path):
 
 
 def test_every_command_and_option_it_names_exists():
-    commands = re.findall(
-        r"aezoo (train \w+|list|reconstruct|encode|transfer|detect|evaluate)([^\n&`]*)", README
-    )
+    names = r"train \w+|list|reconstruct|encode|transfer|detect|evaluate|export"
+    commands = re.findall(rf"aezoo ({names})([^\n&`]*)", README)
     assert len(commands) > 5
     for command, arguments in commands:
         words = command.replace("MODEL", "dense_ae").split()
@@ -44,6 +55,14 @@ def test_every_command_and_option_it_names_exists():
             assert option in help_text, (command, option)
 
 
-def test_its_links_lead_somewhere():
-    for link in re.findall(r"\]\(([^)#]+)\)", README):
-        assert link.startswith("https://") or (ROOT / link).exists(), link
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "notebooks" / "README.md"], ids=str)
+def test_its_links_lead_somewhere(page):
+    for link in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        assert link.startswith("https://") or (page.parent / link).exists(), link
+
+
+def test_every_benchmark_it_names_is_a_task():
+    command = typer.main.get_command(benchmarks)
+    for page in PAGES:
+        for name in re.findall(r"python -m benchmarks ([a-z-]+)", page.read_text()):
+            assert name in command.commands, name
