@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import time
 
 import keras
+import numpy as np
 import pytest
 
 import aezoo
@@ -88,3 +90,20 @@ def test_set_random_seed_fixes_the_order_of_arrays_with_labels(labelled):
         model.fit(x, y, epochs=1, verbose=0)
         runs.append(model.get_weights())
     assert all((a == b).all() for a, b in zip(*runs, strict=True))
+
+
+def test_augmentation_does_not_depend_on_how_far_the_pipeline_reads_ahead(digits):
+    from aezoo.data._pipeline import augmented
+
+    epochs = []
+    for ahead in (1, 8):
+        pipeline = augmented(aezoo.data.load(digits[:80], batch_size=8, seed=1), 0.1, seed=1)
+        pipeline = pipeline.prefetch(ahead)
+        epochs.append([])
+        for _ in range(2):
+            batches = iter(pipeline)
+            epochs[-1].append(np.stack([next(batches) for _ in range(3)]))
+            time.sleep(1)  # in which it reads ahead
+            del batches
+    np.testing.assert_array_equal(*epochs)
+    assert (epochs[0][0] != epochs[0][1]).any()

@@ -85,20 +85,7 @@ class Rows:
                 order = tf.random.experimental.stateless_shuffle(order, seed)
             return tf.data.Dataset.range(steps, output_type=tf.int32).map(epoch(order))
 
-        return self._seeds().flat_map(one)
-
-    def _seeds(self):
-        """Two integers, others in every epoch; those of a seed depend on nothing else."""
-        if self.seed is None:  # of `keras.utils.set_random_seed`
-            drawn = tf.data.Dataset.random(rerandomize_each_iteration=True)
-            return drawn.batch(2).take(1)
-        generator = np.random.default_rng(self.seed)
-
-        def draw(_):
-            drawn = tf.numpy_function(lambda: generator.integers(2**63, size=2), [], tf.int64)
-            return tf.ensure_shape(drawn, (2,))
-
-        return tf.data.Dataset.range(1).map(draw)
+        return epoch_seeds(self.seed).flat_map(one)
 
     def _pick(self, rows, leading=(None,)):
         """These rows of every column, with static shapes."""
@@ -111,6 +98,19 @@ class Rows:
 
         picked = tuple(pick(column) for column in self.columns)
         return picked[0] if len(picked) == 1 else picked
+
+
+def epoch_seeds(seed: int | None):
+    """A dataset of two integers, others in every epoch; those of a seed depend on nothing else."""
+    if seed is None:  # of `keras.utils.set_random_seed`
+        return tf.data.Dataset.random(rerandomize_each_iteration=True).batch(2).take(1)
+    generator = np.random.default_rng(seed)
+
+    def draw(_):
+        drawn = tf.numpy_function(lambda: generator.integers(2**63, size=2), [], tf.int64)
+        return tf.ensure_shape(drawn, (2,))
+
+    return tf.data.Dataset.range(1).map(draw)
 
 
 def from_arrays(x, y=None, *, batch_size: int, shuffle: bool, seed: int | None = None):
@@ -139,13 +139,25 @@ def _counted(dataset, steps: int):
 
 
 def augmented(dataset, strength: float, seed: int | None):
-    """Batches of images under affine maps, drawn anew in every step of every epoch."""
+    """Batches of images under affine maps, drawn anew in every step of every epoch.
+
+    Each draw is that of its epoch and step, however far ahead the pipeline reads.
+    """
     from aezoo._pixels import scale_pixels
     from aezoo.layers.corruption import AffineCorruption
 
-    layer = AffineCorruption(strength, seed=seed)
+    layer = AffineCorruption(strength)
     layer.build(dataset.element_spec.shape)
-    return dataset.map(lambda x: layer(scale_pixels(x), training=True))
+
+    def moved(x, drawn):
+        draws = strength * tf.random.stateless_normal((tf.shape(x)[0], 2, 3), drawn)
+        return layer.moved(scale_pixels(x), draws)
+
+    steps = epoch_seeds(seed).flat_map(
+        lambda first: tf.data.Dataset.counter().map(lambda step: first + tf.stack([0, step]))
+    )
+    images = tf.data.Dataset.zip((dataset, steps)).map(moved)
+    return _counted(images, dataset.cardinality()) if dataset.cardinality() > 0 else images
 
 
 def from_pairs(pairs, like):

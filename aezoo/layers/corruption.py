@@ -157,8 +157,14 @@ class AffineCorruption(_Corruption):
             )
 
     def corrupt(self, inputs):
+        shape = (ops.shape(inputs)[0], 2, 3)
+        draws = self.level * keras.random.normal(shape, seed=self.seed_generator)
+        return self.moved(inputs, draws)
+
+    @staticmethod
+    def moved(inputs, draws):
+        """Images under the maps that differ from the identity by `draws` (batch, 2, 3)."""
         batch, size = ops.shape(inputs)[0], inputs.shape[1:3]
-        draws = self.level * keras.random.normal((batch, 2, 3), seed=self.seed_generator)
         centred = [np.arange(length) - (length - 1) / 2 for length in size]
         grid = np.stack([axis.ravel() for axis in np.meshgrid(*centred, indexing="ij")])
         moves = ops.matmul(draws[..., :2], ops.convert_to_tensor(grid, draws.dtype))
