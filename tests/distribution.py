@@ -66,9 +66,11 @@ def compared(name, compiled, scope, alone=True, saved=True):
         with tempfile.TemporaryDirectory() as folder:
             model.save(f"{folder}/model.keras")
             loaded = aezoo.load_model(f"{folder}/model.keras")
+        loaded.run_eagerly = True
         encoder, whole = loaded.encoder(x).numpy(), loaded(x, training=False).numpy()
         found["saved"] = {
             "weights": difference(model, loaded),
+            "evaluated_mse": loaded.evaluate(x, verbose=0, return_dict=True)["mse"],
             "codes": float(np.abs(model.encode(x) - encoder).max()),
             "reconstructions": float(np.abs(model.reconstruct(x) - whole).max()),
         }
