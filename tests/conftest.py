@@ -51,6 +51,12 @@ def most(model, epochs):
     return min(epochs, model.usual_epochs)
 
 
+def train(model, x, epochs=1, step_by_step=True, **options):
+    """Fits, without compiling where that takes longer than the steps; on JAX it never does."""
+    model.run_eagerly = step_by_step and keras.backend.backend() == "tensorflow"
+    return model.fit(x, epochs=most(model, epochs), verbose=0, **options).history
+
+
 def is_closed_form(name):
     return get_factory(name).__module__.startswith("aezoo.closed_form")
 
@@ -100,6 +106,20 @@ def labelled() -> tuple[np.ndarray, np.ndarray]:
 def tested() -> tuple[np.ndarray, np.ndarray]:
     """The test digits and their classes."""
     return aezoo.data.arrays("digits", "test", labels=True)
+
+
+@pytest.fixture(scope="session")
+def saved_models(tmp_path_factory, digits) -> pathlib.Path:
+    """A folder of every model, trained for 4 steps, with what it makes of some digits."""
+    folder = tmp_path_factory.mktemp("models")
+    x = digits[:32]
+    for name in aezoo.list_models():
+        model = small(name)
+        train(model, digits[:128])
+        model.run_eagerly = False
+        model.save(folder / f"{name}.keras")
+        np.savez(folder / name, x=x, y=model.reconstruct(x), codes=model.encode(x))
+    return folder
 
 
 def run_python(*arguments, cwd=None, env=None, timeout=600) -> subprocess.CompletedProcess:

@@ -1,0 +1,59 @@
+"""The zoo on Keras's other backends: what one saves another loads, and the contract on torch."""
+
+import importlib.util
+import os
+
+import keras
+import numpy as np
+import pytest
+
+import aezoo
+from tests.conftest import ROOT, run_python
+
+MODELS = aezoo.list_models()
+OTHERS = {"tensorflow", "jax", "torch"} - {keras.backend.backend()}
+
+LOAD_AND_SAVE = """if True:
+    import pathlib, sys, keras, numpy as np, aezoo
+    assert keras.backend.backend() == sys.argv[3]
+    source, target = map(pathlib.Path, sys.argv[1:3])
+    for path in sorted(source.glob("*.keras")):
+        model, data = aezoo.load_model(path), np.load(path.with_suffix(".npz"))
+        codes = model.encode(data["x"])
+        np.testing.assert_allclose(codes, data["codes"], rtol=1e-5, atol=1e-5, err_msg=path.name)
+        if not isinstance(model, aezoo.ClosedForm):
+            assert model.optimizer.iterations == 4, path
+        model.set_weights([weight * 0.9 for weight in model.get_weights()])
+        model.save(target / path.name)
+        np.savez(target / path.stem, x=data["x"], codes=model.encode(data["x"]))
+"""
+
+
+def needs(backend):
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+
+
+@pytest.mark.parametrize(
+    "backend",
+    [pytest.param(b, marks=pytest.mark.slow if b == "torch" else ()) for b in sorted(OTHERS)],
+)
+def test_models_move_between_backends_with_their_codes(backend, saved_models, tmp_path):
+    needs(backend)
+    arguments = ("-c", LOAD_AND_SAVE, saved_models, tmp_path, backend)
+    environment = {"KERAS_BACKEND": backend, "XLA_FLAGS": "--xla_backend_optimization_level=0"}
+    done = run_python(*arguments, env=environment, timeout=600)
+    assert done.returncode == 0, done.stderr
+    for name in MODELS:
+        data = np.load(tmp_path / f"{name}.npz")
+        codes = aezoo.load_model(tmp_path / f"{name}.keras").encode(data["x"])
+        np.testing.assert_allclose(codes, data["codes"], rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.slow
+def test_the_contract_holds_on_torch():
+    needs("torch")
+    arguments = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_contract.py")
+    environment = {"KERAS_BACKEND": "torch", "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+    done = run_python(*arguments, cwd=ROOT, env=environment, timeout=3600)
+    assert done.returncode == 0, done.stdout[-5000:]
