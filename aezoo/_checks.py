@@ -75,7 +75,14 @@ def as_array(data):
         if array.dtype == np.float64:
             array = array.astype(keras.config.floatx())
         return array
-    return data
+    return scale_for_torch(data)
+
+
+def scale_for_torch(data):
+    """uint16 arrays in [0, 1] where Keras would make int32 of them, as torch has no uint16."""
+    if keras.backend.backend() != "torch" or getattr(data, "dtype", None) != np.uint16:
+        return data
+    return (data / PIXEL_RANGES["uint16"]).astype(keras.config.floatx())
 
 
 def batches(data, batch_size: int = 256):

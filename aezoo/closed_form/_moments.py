@@ -9,6 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from aezoo._checks import to_numpy
+
 PANEL = 256  # columns: wide enough for fast products, narrow enough to save some of them
 
 
@@ -136,7 +138,8 @@ class Moments:
         rows, self.rows, self.samples = self.rows, None, 0
         self._zero()
         if len(rows[0]):
-            self.add_block(*(np.asarray(part) for part in block_products(*rows)))
+            products = block_products(*map(ops.convert_to_tensor, rows))
+            self.add_block(*(to_numpy(part) for part in products))
 
     def _zero(self):
         self.feature_mean, self.target_mean = np.zeros(self.features), np.zeros(self.targets)
