@@ -41,7 +41,7 @@ def needs(backend):
 def test_models_move_between_backends_with_their_codes(backend, saved_models, tmp_path):
     needs(backend)
     arguments = ("-c", LOAD_AND_SAVE, saved_models, tmp_path, backend)
-    environment = {"KERAS_BACKEND": backend, "XLA_FLAGS": "--xla_backend_optimization_level=0"}
+    environment = {"KERAS_BACKEND": backend, "XLA_FLAGS": "--xla_backend_optimization_level=1"}
     done = run_python(*arguments, env=environment, timeout=600)
     assert done.returncode == 0, done.stderr
     for name in MODELS:

@@ -17,7 +17,14 @@ from tests.conftest import has_latent_dim, most, run_python, small, train
 MODELS = aezoo.list_models()
 ROUNDING = 0 if keras.backend.backend() == "tensorflow" else 1e-6  # of the division by 255
 FOUR_WAYS = ("dense_ae", "denoising_ae", "vae", "pca_ae")
-SLOW_LEARNERS = ("adversarial_ae", "contractive_ae", "masked_ae", "sequence_ae", "vae")
+EPOCHS = {  # until a model is far better than the mean, where that is not about 8
+    "adversarial_ae": 15,
+    "contractive_ae": 15,
+    "conv_ae": 3,
+    "masked_ae": 15,
+    "sequence_ae": 12,
+    "vae": 15,
+}
 SHARED = {
     "weights": None,
     "optimizer": "adam",
@@ -133,7 +140,7 @@ def test_labels_are_refused(name, digits):
 
 
 def test_pixels_are_scaled_wherever_they_enter(model, digits):
-    x = digits[:20]
+    x = digits[:70]
     scaled = x.astype("float32") / 255
     deep = x.astype("uint16") * 257
     for part in (model, model.encoder):
@@ -173,10 +180,10 @@ def test_encode_decode_reconstruct_are_deterministic_and_agree(model, digits):
 def test_learns_more_than_the_mean_of_the_digits_and_reports_mse(name, digits, test_digits):
     model = small(name, latent_dim=16)
     history = model.fit(
-        digits,
-        epochs=most(model, 15 if name in SLOW_LEARNERS else 8),
+        digits[:1408],  # whole batches, as JAX compiles anew for a smaller one
+        epochs=most(model, EPOCHS.get(name, 8)),
         batch_size=64,
-        validation_data=test_digits,
+        validation_data=test_digits[:320],
         verbose=0,
     ).history
     mean = (digits / 255.0).mean(0)
@@ -209,7 +216,7 @@ def test_saved_models_are_the_same_in_a_fresh_process_and_go_on(saved_models):
             assert min(errors[-4:]) < errors[0], path
             print(path)
     """
-    done = run_python("-c", script, saved_models)  # one, as it takes seconds to start
+    done = run_python("-c", script, saved_models, timeout=600)  # one, as it takes long to start
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == len(MODELS)
 
@@ -217,7 +224,8 @@ def test_saved_models_are_the_same_in_a_fresh_process_and_go_on(saved_models):
 def test_encoder_alone_saves_loads_and_keeps_the_pixel_rule(model, digits, tmp_path):
     model.encoder.save(tmp_path / "encoder.keras")
     encoder = keras.saving.load_model(tmp_path / "encoder.keras")
-    np.testing.assert_array_equal(encoder.predict(digits[:9], verbose=0), model.encode(digits[:9]))
+    codes = encoder.predict(digits[:70], verbose=0)
+    np.testing.assert_allclose(codes, model.encode(digits[:70]), rtol=0, atol=ROUNDING)
 
 
 def test_weights_by_path(name, tmp_path):
@@ -332,7 +340,7 @@ def train_on(name, shape):
         assert "`input_shape`" in str(error)  # noqa: PT017  a family may ask for images
         assert len(shape) < 3
         return
-    x = np.random.default_rng(0).random((5, *shape), "float32")
+    x = np.random.default_rng(0).random((6, *shape), "float32")
     before = model.get_weights()
     history = train(model, x, batch_size=3)
     assert np.isfinite(history["loss"][0])
