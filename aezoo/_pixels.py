@@ -54,3 +54,11 @@ class PixelModel(OnReplicas, keras.Model):
             return distribution.predict_on_batch(self, x)
         with without_retracing_warnings():
             return super().predict_on_batch(scale_for_torch(x))
+
+    def zero_grad(self, set_to_none: bool = True):
+        """Drops all gradients on torch, where encoder and decoder may have paths in common.
+
+        Keras knows a parameter by its path there, so that torch would find only one of two.
+        """
+        for variable in self.trainable_variables:
+            variable.value.grad = None

@@ -174,7 +174,8 @@ class AdversarialPrior(layers.Layer):
         """
         score = ops.clip(self.score(ops.stop_gradient(code)), -20, 20)
         scale = ops.stop_gradient(self.weight * ops.exp(-score))
-        return ops.stop_gradient((1 + scale) * code) - scale * code
+        fixed = ops.stop_gradient(code)
+        return fixed + scale * (fixed - code)  # exact, however large the scale
 
     def score(self, code):
         """The discriminator's logit that codes (batch, latent_dim) are draws of the prior."""
