@@ -20,6 +20,7 @@ from aezoo._registry import get_factory
 
 pytest_plugins = ["tests.support"]
 
+STEP_BY_STEP = keras.backend.backend() == "tensorflow"  # JAX would compile every operation
 ROOT = pathlib.Path(__file__).parent.parent
 MASKED = {
     "embedding_dim": 32,
@@ -52,8 +53,8 @@ def most(model, epochs):
 
 
 def train(model, x, epochs=1, step_by_step=True, **options):
-    """Fits, without compiling where that takes longer than the steps; on JAX it never does."""
-    model.run_eagerly = step_by_step and keras.backend.backend() == "tensorflow"
+    """Fits, without compiling where that takes longer than the few steps."""
+    model.run_eagerly = step_by_step and STEP_BY_STEP
     return model.fit(x, epochs=most(model, epochs), verbose=0, **options).history
 
 
