@@ -20,7 +20,8 @@ MODULES = [
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_examples_run(module):
+def test_examples_run(module, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # some write files
     module = importlib.import_module(module)
     names = {"aezoo": aezoo, "keras": keras, "np": np, "sys": sys}
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
