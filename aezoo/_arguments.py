@@ -18,6 +18,7 @@ def is_integer(value) -> bool:
 
 
 def check_positive_integer(name: str, value) -> int:
+    """The integer itself, where it is 1 or more."""
     if not is_integer(value) or value < 1:
         raise ValueError(f"`{name}` must be a positive integer. Received: {value!r}")
     return _check_size(name, int(value))

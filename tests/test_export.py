@@ -58,6 +58,7 @@ def test_onnx(name, trained, digits, tmp_path):
     assert found.size == found.path.stat().st_size
 
 
+@pytest.mark.slow
 @pytest.mark.support("litert")
 def test_litert(name, trained, digits, tmp_path):
     model = trained(name)
@@ -66,6 +67,7 @@ def test_litert(name, trained, digits, tmp_path):
     np.testing.assert_allclose(run_litert(found.path, x), model.reconstruct(x), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.support("int8")
 def test_int8(name, trained, digits, tmp_path):
     model = trained(name)

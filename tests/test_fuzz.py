@@ -270,6 +270,10 @@ def public_calls(folder):
                 "decoder": keras.Sequential([keras.Input((2,)), keras.layers.Dense(4)]),
             },
         ),
+        "export": (
+            aezoo.export,
+            {"model": pca, "path": folder / "export", "data": few["x"], "overwrite": True},
+        ),
         "impute": (aezoo.impute, {"model": pca, **few, "mask": np.zeros((8, 8, 1), bool)}),
         "psnr": (aezoo.metrics.psnr, {"x": x, "y": x}),
         "ssim": (aezoo.metrics.ssim, {"x": x, "y": x}),

@@ -51,7 +51,8 @@ def test_mixed_float16(name, policy, in_float32, digits, tmp_path):
     model.save(tmp_path / "model.keras")
     policy("float32")
     loaded = aezoo.load_model(tmp_path / "model.keras")
-    np.testing.assert_array_equal(loaded.reconstruct(digits[:9]), model.reconstruct(digits[:9]))
+    found, expected = (each.reconstruct(digits[:9]) for each in (loaded, model))
+    np.testing.assert_allclose(found, expected, atol=2e-3)  # threads add in another order
     scales = [isinstance(m.optimizer, keras.optimizers.LossScaleOptimizer) for m in (model, loaded)]
     assert scales == [True, True]
     loaded.run_eagerly = True
@@ -59,6 +60,7 @@ def test_mixed_float16(name, policy, in_float32, digits, tmp_path):
     assert np.isfinite(go_on(digits[:64], verbose=0).history["loss"]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.support("bfloat16")
 def test_mixed_bfloat16(name, policy, in_float32, digits):
     expected = in_float32(name)

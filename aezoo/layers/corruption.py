@@ -167,8 +167,9 @@ class AffineCorruption(_Corruption):
         batch, size = ops.shape(inputs)[0], inputs.shape[1:3]
         centred = [np.arange(length) - (length - 1) / 2 for length in size]
         grid = np.stack([axis.ravel() for axis in np.meshgrid(*centred, indexing="ij")])
-        moves = ops.matmul(draws[..., :2], ops.convert_to_tensor(grid, draws.dtype))
-        moves += draws[..., 2:] * np.array([[length / 4] for length in size], "float32")
+        grid = ops.convert_to_tensor(grid, draws.dtype)
+        moves = ops.matmul(draws[..., :2], grid)
+        moves += draws[..., 2:] * ops.convert_to_tensor([[n / 4] for n in size], draws.dtype)
         places = [
             ops.clip(grid[axis] + (size[axis] - 1) / 2 + moves[:, axis], 0, size[axis] - 1)
             for axis in range(2)
