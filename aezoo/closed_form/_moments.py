@@ -49,7 +49,8 @@ class Moments:
         targets = features[:, :0] if targets is None else _at_least_float32(targets)
         if not self.few or self.samples + len(features) > self.features:
             self._leave_rows()
-            self.add_block(*(np.asarray(part) for part in block_products(features, targets)))
+            products = block_products(*map(ops.convert_to_tensor, (features, targets)))
+            self.add_block(*map(np.asarray, products))
             return
         self.rows = tuple(
             np.concatenate([kept, new])
