@@ -10,7 +10,7 @@ from aezoo._replicas import scope_of
 def begin_schedule(model, training, epochs, warmup):
     """A new optimizer with the schedule; returns the peak learning rate and the steps."""
     steps = int(training.cardinality())
-    config = model.optimizer.get_config()
+    config = inner_optimizer(model.optimizer).get_config()
     if isinstance(config.get("learning_rate"), dict):
         return None, steps
     peak = float(config["learning_rate"])
@@ -41,6 +41,11 @@ def compile_again(model, learning_rate, *, keep_state: bool) -> None:
             model.optimizer
         )  # of a closed form: fewer, as it needs none before fine_tune
         _assign(fresh, state[: len(fresh)])
+
+
+def inner_optimizer(optimizer):
+    """The optimizer inside that which scales the loss under mixed_float16; else itself."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
 
 
 def _state(optimizer):

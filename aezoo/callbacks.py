@@ -14,6 +14,7 @@ import numpy as np
 from aezoo._arguments import check_number, check_positive_integer
 from aezoo._checks import batches, inputs_of
 from aezoo._replicas import workers_of
+from aezoo._schedule import inner_optimizer
 
 
 class Progress(keras.callbacks.Callback):
@@ -182,7 +183,7 @@ class TimeBudget(keras.callbacks.Callback):
                 f"of its own. Received: {workers} workers"
             )
         self._begun = time.perf_counter()
-        config = self.model.optimizer.get_config()
+        config = inner_optimizer(self.model.optimizer).get_config()
         if self._decay and not isinstance(config.get("learning_rate"), dict):
             self._peak = config["learning_rate"]
 

@@ -79,6 +79,20 @@ def test_float64(name, policy, in_float32, digits):
     assert model.reconstruct(digits[:3]).dtype == "float64"
 
 
+def test_the_recipe_and_time_budgets_train_in_mixed_float16(policy):
+    losses = {}
+    for precision in ("float32", "mixed_float16"):
+        policy(precision)
+        model = small("dense_ae", latent_dim=16)
+        run = aezoo.train(model, "digits", epochs=4, seed=0, verbose=False)
+        losses[precision] = run.history["mse"]
+    assert losses["mixed_float16"] == pytest.approx(losses["float32"], rel=0.05)
+    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    budget = aezoo.callbacks.TimeBudget(60.0)
+    model.fit(aezoo.data.load("digits"), verbose=0, callbacks=[budget])
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.001)
+
+
 def check_dtypes(model, compute, digits):
     """float32 weights and reconstructions, and layers that compute in less."""
     assert {weight.dtype for weight in model.trainable_weights} == {"float32"}
