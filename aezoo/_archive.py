@@ -7,6 +7,8 @@ import zipfile
 
 import keras
 
+from aezoo._arguments import reason_of
+
 CONFIG = "config.json"
 RUNS_CODE = ("__lambda__", "Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")
 
@@ -25,9 +27,8 @@ def check_archive(path) -> None:
                 raise ValueError(f"{damaged} is damaged")
             found = _foreign(json.loads(archive.read(CONFIG)))
     except Exception as error:  # zipfile, zlib and json have many of their own
-        reason = (str(error).strip() or "unreadable").splitlines()[0]
         raise ValueError(
-            f"`path` must be a whole .keras file ({type(error).__name__}: {reason[:200]}). "
+            f"`path` must be a whole .keras file ({type(error).__name__}: {reason_of(error)}). "
             f"Received: {path}"
         ) from error
     if found is not None:

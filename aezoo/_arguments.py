@@ -117,6 +117,11 @@ def nearest(name, names: Sequence[str]) -> str:
     return f" (did you mean {' or '.join(map(repr, close))}?)" if close else ""
 
 
+def reason_of(error, otherwise: str = "unreadable", length: int | None = 200) -> str:
+    """The first line of what an error of another package says, for a sentence of ours."""
+    return (str(error).strip() or otherwise).splitlines()[0][:length]
+
+
 def as_json(value):
     """What JSON makes of a value, tuples as lists; None where it cannot hold it."""
     try:

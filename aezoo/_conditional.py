@@ -50,14 +50,8 @@ class ConditionalVariationalAutoencoder(VariationalAutoencoder):
         counted = {"batch_size": batch_size, "validation_split": validation_split}
         _checks.check_fit_options({**counted, "epochs": epochs, "shuffle": shuffle, **options})
         if validation_split and validation_data is None:
-            if not is_array(as_array(x)):
-                raise ValueError(
-                    "`validation_split` must be 0 where `x` is a dataset; pass validation_data. "
-                    f"Received: {validation_split!r}"
-                )
             x, y = as_array(x), as_array(y)
-            cut = int(len(x) * (1 - validation_split))
-            x, y, validation_data = x[:cut], y[:cut], (x[cut:], y[cut:])
+            x, y, _, validation_data = _checks.split_arrays(x, y, {}, validation_split)
         if validation_data is not None:
             parts = validation_data if isinstance(validation_data, tuple) else (validation_data,)
             if len(parts) not in (1, 2):

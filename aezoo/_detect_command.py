@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import sys
 
-from aezoo._run_folder import CONFIG, RunFolder, make_folder, replacing
+from aezoo._run_folder import CONFIG, RunFolder, make_folder, names_source, replacing
 
 
 def run_detect(run, source, out, normal, rate, score, split, limit, data_dir):
+    from aezoo._weights import image_size
     from aezoo.anomaly import load_detector
     from aezoo.anomaly._detector import DETECTOR
-    from aezoo.data import splits
-    from aezoo.data._load import with_names
+    from aezoo.data._load import evaluation_split, with_names
 
     if (run / DETECTOR).is_file():
         given = {"--normal": normal, "--rate": rate, "--score": score}
@@ -28,8 +28,8 @@ def run_detect(run, source, out, normal, rate, score, split, limit, data_dir):
         folder = (run if run.is_dir() else run.parent) / "detector"
         detector = _calibrated(run, normal, rate, score or "reconstruction", data_dir)
         detector.save(folder, overwrite=True)
-    split = split or ("test" if "test" in splits(source, data_dir) else "train")
-    size = _image_size(detector.model)
+    split = split or evaluation_split(source, data_dir)
+    size = image_size(detector.model)
     data, names = with_names(source, split, image_size=size, limit=limit, data_dir=data_dir)
     scores = detector.score(data)
     found = scores > detector.threshold
@@ -47,12 +47,13 @@ def run_detect(run, source, out, normal, rate, score, split, limit, data_dir):
 def _calibrated(run, normal, rate, score, data_dir):
     """A detector whose threshold comes from data that the run was not trained on."""
     from aezoo import load_model
+    from aezoo._weights import image_size
     from aezoo.anomaly import Detector
     from aezoo.data import load
 
     model, reference = load_model(run), None
     detector = Detector(model, score)
-    options = {"image_size": _image_size(model), "data_dir": data_dir, "shuffle": False}
+    options = {"image_size": image_size(model), "data_dir": data_dir, "shuffle": False}
     config = _config(run)
     if config is not None and detector.needs_reference:
         training = {"validation_split": _held_out(config), "limit": config["training"].get("limit")}
@@ -77,7 +78,7 @@ def _config(run) -> dict | None:
     if not (run / CONFIG).is_file():
         return None
     config = RunFolder(run).read_config()
-    return None if config["data"].startswith("a ") else config
+    return config if names_source(config["data"]) else None
 
 
 def _held_out(config) -> float | None:
@@ -102,7 +103,3 @@ def _unseen(run, config, options):
     if stopped_early:
         what += "; it stopped by them, so that the promised rate is an approximate one"
     return what, load(data, "validation", validation_split=share, **options)
-
-
-def _image_size(model):
-    return model.input_shape[1:3] if len(model.input_shape) == 4 else None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-
 from aezoo._arguments import check_number, check_positive_integer
 from aezoo._autoencoder import Autoencoder
 from aezoo._checks import check_training_data
@@ -20,7 +18,7 @@ from aezoo._figures import (
 )
 from aezoo._report_card import Material, ReportCard
 from aezoo._steps import Steps
-from aezoo._version import __version__
+from aezoo._version import versions
 
 NOISE_LEVELS = (0.1, 0.2, 0.4)
 
@@ -119,7 +117,7 @@ def evaluate(
         "samples": len(next(iter(found.values())).errors),
         "noise_unit": samples.noise_unit,
         "fitted_samples": next(reversed(columns.values())).sums.samples,
-        "versions": {"aezoo": __version__, "keras": importlib.metadata.version("keras")},
+        "versions": versions(),
     }
     kept = Material(
         columns, compared, samples, found, {key: kept for key, kept in histories.items() if kept}

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from aezoo import _checks
-from aezoo._arguments import check_choice
+from aezoo._arguments import check_choice, reason_of
 from aezoo._autoencoder import Autoencoder
 from aezoo._export_formats import PACKAGES, RUNNERS, SUFFIXES, WRITERS, rebuilt
 from aezoo.layers._penalty import outputs_alone
@@ -130,7 +130,7 @@ def export(
         except OSError:
             raise
         except Exception as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+            reason = reason_of(error, type(error).__name__, 300)
             raise ValueError(
                 f"`model` must be one that {format} can hold ({reason}). Received: {model.name}"
             ) from error

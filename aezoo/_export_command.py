@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from aezoo._run_folder import CONFIG, RunFolder
+from aezoo._run_folder import CONFIG, RunFolder, names_source
 
 
 def run_export(run, format, part, quantize, input_dtype, data, out, data_dir, overwrite):
     from aezoo import export, load_model
     from aezoo._export_formats import SUFFIXES
-    from aezoo.data import load, splits
+    from aezoo._weights import image_size
+    from aezoo.data import load
+    from aezoo.data._load import evaluation_split
 
     model = load_model(run)
     folder = run if run.is_dir() else run.parent
     if data is None and (folder / CONFIG).is_file():
         source = RunFolder(folder).data
-        data = None if source.startswith("a ") else source  # "a Dataset" of a program is gone
+        data = source if names_source(source) else None
     samples = None
     if data is not None:
-        size = model.input_shape[1:3] if len(model.input_shape) == 4 else None
-        split = "test" if "test" in splits(data, data_dir) else "train"
+        size, split = image_size(model), evaluation_split(data, data_dir)
         samples = load(data, split, image_size=size, data_dir=data_dir, shuffle=False)
     path = out or folder / f"{part}{SUFFIXES.get(format, '')}"
     found = export(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.metadata
 import inspect
 import io
 import json
@@ -21,9 +20,10 @@ from aezoo._arguments import (
     check_path,
     check_text,
     nearest,
+    reason_of,
 )
 from aezoo._run_folder import make_folder, replacing
-from aezoo._version import __version__
+from aezoo._version import versions
 
 SHIPPED = pathlib.Path(__file__).parent / "pretrained"
 CARD, WEIGHTS, RECIPE = "card.json", "weights.npz", "recipe.toml"
@@ -139,10 +139,9 @@ def read_arrays(path, name: str) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as arrays:
             return {key: arrays[key] for key in arrays.files}
     except Exception as error:  # zipfile, zlib and numpy have many of their own
-        reason = (str(error).strip() or "unreadable").splitlines()[0]
         raise ValueError(
             f"`{name}` must be a whole .npz file of numbers ({type(error).__name__}: "
-            f"{reason[:200]}). Received: {path}"
+            f"{reason_of(error)}). Received: {path}"
         ) from error
 
 
@@ -212,7 +211,7 @@ def save_pretrained(
         "precision": precision,
         "bytes": len(weights),
         "sha256": hashlib.sha256(weights).hexdigest(),
-        "versions": {"aezoo": __version__, "keras": importlib.metadata.version("keras")},
+        "versions": versions(),
     }
     text = json.dumps(card, indent=2) + "\n"
     with replacing(folder / CARD) as new_card, replacing(folder / WEIGHTS) as new_weights:

@@ -269,6 +269,11 @@ class replacing:
                 self._temporary.unlink(missing_ok=True)
 
 
+def names_source(data: str) -> bool:
+    """Whether a run's data can be loaded again; what was in memory is told by its kind."""
+    return not data.startswith("a ")
+
+
 def configuration(model, data, settings, held_out) -> dict:
     """Everything that is needed to run it again."""
     packages = ("keras", "tensorflow", "numpy", "scikit-learn", "tensorflow-datasets")

@@ -12,6 +12,7 @@ from aezoo._run_folder import RunFolder, make_folder, replacing
 
 def run_transfer(run, data, labels_per_class, seeds, steps, pooling, limit, data_dir, out):
     from aezoo import load_model, transfer
+    from aezoo._weights import image_size
     from aezoo.data import arrays
     from aezoo.transfer._features import features
     from aezoo.transfer._label_curve import pca
@@ -21,8 +22,7 @@ def run_transfer(run, data, labels_per_class, seeds, steps, pooling, limit, data
     model = load_model(run)
     folder = run if run.is_dir() else run.parent
     data = data or RunFolder(folder).data
-    size = model.input_shape[1:3] if len(model.input_shape) == 4 else None
-    options = {"labels": True, "image_size": size, "data_dir": data_dir}
+    options = {"labels": True, "image_size": image_size(model), "data_dir": data_dir}
     train = arrays(data, "train", limit=limit, **options)
     test = arrays(data, "test", **options)
     curve = transfer.label_curve(

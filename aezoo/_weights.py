@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 
 from aezoo._archive import check_archive
-from aezoo._arguments import check_path
+from aezoo._arguments import check_path, reason_of
 from aezoo._autoencoder import Autoencoder
 
 
@@ -35,10 +35,9 @@ def load_model(path) -> Autoencoder:
     try:
         model = keras.saving.load_model(path, safe_mode=True)
     except Exception as error:
-        reason = str(error).strip().splitlines()
         raise ValueError(
             "`path` must be a whole .keras file of an autoencoder"
-            f" ({type(error).__name__}: {reason[0][:200] if reason else 'unreadable'}). "
+            f" ({type(error).__name__}: {reason_of(error)}). "
             f"Received: {path}"
         ) from error
     if not isinstance(model, Autoencoder):
@@ -46,6 +45,11 @@ def load_model(path) -> Autoencoder:
             f"`path` must hold an aezoo Autoencoder. Received: a {type(model).__name__} in {path}"
         )
     return model
+
+
+def image_size(model) -> tuple[int, int] | None:
+    """Height and width that images must have for a model; None where it takes other data."""
+    return model.input_shape[1:3] if len(model.input_shape) == 4 else None
 
 
 def load_weights(model, weights) -> None:
@@ -71,8 +75,8 @@ def load_weights(model, weights) -> None:
         else:
             model.load_weights(path)
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = reason_of(error, type(error).__name__)
         raise ValueError(
-            f"`weights` must be a whole file that fits {model.name} ({reason[:200]}). "
+            f"`weights` must be a whole file that fits {model.name} ({reason}). "
             f"Received: {weights!r}"
         ) from error

@@ -142,14 +142,15 @@ def encode(
 
     from aezoo import load_model
     from aezoo._run_folder import make_folder, replacing
+    from aezoo._weights import image_size
     from aezoo.data._load import with_labels
 
     if out.suffix != ".npz":
         raise ValueError(f"`out` must end in .npz. Received: {out}")
     _refuse_existing([out], overwrite)
     model = load_model(run)
-    image_size = model.input_shape[1:3] if len(model.input_shape) == 4 else None
-    x, labels = with_labels(source, split, image_size=image_size, limit=limit, data_dir=data_dir)
+    size = image_size(model)
+    x, labels = with_labels(source, split, image_size=size, limit=limit, data_dir=data_dir)
     arrays = {"codes": model.encode(x)}
     if labels is not None:
         arrays["labels"] = labels

@@ -60,7 +60,7 @@ def cases():
             yield pytest.param(name, *arguments, id=f"{case}-{name}", marks=marks)
 
 
-@pytest.mark.parametrize(("name", "samples", "validated", "jit_compile"), cases())
+@pytest.mark.parametrize(("name", "samples", "validated", "jit_compile"), list(cases()))
 def test_every_model_on_arrays(name, samples, validated, jit_compile, digits):
     """Where XLA draws noise there is no smaller last batch, as the graph draws other noise."""
 

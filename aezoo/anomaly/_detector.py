@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.metadata
 import json
 import pathlib
 
@@ -23,7 +22,7 @@ from aezoo._checks import as_array, batches, inputs_of, joined, samples_of, to_n
 from aezoo._pixels import scale_pixels
 from aezoo._pretrained import read_arrays
 from aezoo._run_folder import MODEL, make_folder, replacing
-from aezoo._version import __version__
+from aezoo._version import versions
 from aezoo._weights import load_model
 from aezoo.anomaly._conformal import check_rate, conformal_threshold
 from aezoo.anomaly._scores import SCORES
@@ -213,7 +212,7 @@ class Detector:
             "false_positive_rate": self.false_positive_rate,
             "threshold": self.threshold,
             "calibration_samples": len(self.calibration_scores),
-            "versions": {"aezoo": __version__, "keras": importlib.metadata.version("keras")},
+            "versions": versions(),
         }
 
     def _measure(self, x):

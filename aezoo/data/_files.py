@@ -7,6 +7,7 @@ import pathlib
 
 import numpy as np
 
+from aezoo._arguments import reason_of
 from aezoo.data._sources import ArraySource, from_array
 
 
@@ -21,7 +22,7 @@ def read_file(path: pathlib.Path) -> ArraySource:
     except (OSError, EOFError, KeyError, SyntaxError, ValueError) as error:
         if "Received: " in str(error):
             raise
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else "unreadable"
+        reason = reason_of(error, length=None)
         raise ValueError(
             f"`source` must be a whole {path.suffix} file of numbers ({reason}). Received: {path}"
         ) from error

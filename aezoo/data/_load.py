@@ -146,6 +146,11 @@ def splits(source, data_dir: str | None = None) -> tuple[str, ...]:
     return find_source(source, None, data_dir).splits
 
 
+def evaluation_split(source, data_dir) -> str:
+    """The test split where a source has one, else the training split."""
+    return "test" if "test" in splits(source, data_dir) else "train"
+
+
 def _part(source, split, image_size, validation_split, limit, data_dir) -> Source:
     """The samples of a source that are asked for."""
     image_size = _check_image_size(image_size)
