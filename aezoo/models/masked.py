@@ -32,6 +32,7 @@ from aezoo.models._head import output_dtype
 from aezoo.models._transformer import dense, transformer_block
 
 SMALLEST_VARIANCE = 0.01  # of a patch, where errors are measured in its own contrast
+WHOLE = 16  # one sample of so many is not masked in training, so that whole images are learnt
 
 
 @register
@@ -60,9 +61,10 @@ def masked_ae(
     """A small vision transformer that sees a quarter of the patches and draws the others.
 
     Minimises the mean squared error on the masked patches, plus `visible_weight` times that
-    on the visible ones, which the paper leaves out (0) and whole images need to be
-    reconstructed. In training the encoder takes the visible patches alone; otherwise it
-    takes all. Made for features: `features` pools the code to one vector.
+    on the visible ones. In training the encoder takes the visible patches alone; otherwise
+    it takes all, which it learns from one sample of sixteen that is not masked. The paper does
+    without both (`visible_weight=0`), and does not reconstruct whole images. Made for
+    features: `features` pools the code to one vector.
 
     Args:
         input_shape: (height, width, channels), any sizes; padded to whole patches inside.
@@ -73,7 +75,7 @@ def masked_ae(
         heads: Heads of attention.
         decoder_dim: Size of a token of the decoder.
         decoder_depth: Transformer blocks of the decoder.
-        visible_weight: Weight of the error on visible patches.
+        visible_weight: Weight of the error on visible patches; 0 masks every sample.
         normalize_patches: Whether the error of a patch is measured in its own contrast,
             which costs the reconstruction and may serve the features.
         output_activation: Keras activation of the reconstruction: "sigmoid" for pixels
@@ -156,7 +158,7 @@ def masked_ae(
 class MaskedAutoencoder(DrawingAutoencoder):
     """An autoencoder that is trained on masked patches, made by `masked_ae`.
 
-    `mse` in history is that of the masked patches.
+    `mse` in history is that of the masked patches, but on JAX that of all.
 
     Example:
 
@@ -177,6 +179,23 @@ class MaskedAutoencoder(DrawingAutoencoder):
     @property
     def patch_size(self) -> int:
         return self.encoder.get_layer("cut").patch_size
+
+    def call(self, inputs, training=None, mask=None):
+        count = ops.shape(inputs)[0] // WHOLE
+        if not training or isinstance(count, int) and not count or not self.learns_whole:
+            return super().call(inputs, training=training, mask=mask)
+        masked = self.encoder(inputs[count:], training=True)
+        hidden = self.mask_layer.mask
+        codes = ops.concatenate([self.encoder(inputs[:count], training=False), masked])
+        if hidden is not None:
+            none = ops.zeros((count, hidden.shape[1]), hidden.dtype)
+            self.mask_layer.mask = ops.concatenate([none, hidden])
+        return self.decoder(codes, training=True)
+
+    @property
+    def learns_whole(self) -> bool:
+        """Whether some samples are not masked in training."""
+        return getattr(self.loss, "visible_weight", 1) > 0
 
     def features(self, x, batch_size: int = 256):
         """One vector for each sample: the mean of its tokens.
