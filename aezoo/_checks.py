@@ -59,7 +59,9 @@ def is_array(data) -> bool:
 
 
 def to_numpy(data) -> np.ndarray:
-    return data if isinstance(data, np.ndarray) else keras.ops.convert_to_numpy(data)
+    """A NumPy array; half precision as float32, which every package and file holds."""
+    array = data if isinstance(data, np.ndarray) else keras.ops.convert_to_numpy(data)
+    return array.astype("float32") if array.dtype in ("float16", "bfloat16") else array
 
 
 def as_array(data):

@@ -6,7 +6,6 @@ import dataclasses
 import importlib
 import os
 import pathlib
-import shutil
 import tempfile
 
 import keras
@@ -19,7 +18,7 @@ from aezoo._export_formats import PACKAGES, RUNNERS, SUFFIXES, WRITERS, rebuilt
 from aezoo.layers._penalty import outputs_alone
 
 PARTS = ("autoencoder", "encoder", "decoder")
-SAMPLES = 128
+SAMPLES = 256
 LARGEST_DIFFERENCE = 1e-4  # relative to the largest output, of a file that was not quantised
 LARGEST_NOISE = 0.25  # of quantisation: its norm relative to that of the outputs
 
@@ -73,8 +72,10 @@ def export(
         quantize: None, or "int8" for LiteRT's post-training quantisation.
         input_dtype: "float32", or "uint8" for pixels, which are scaled inside the file. A
             decoder takes codes, and float32 only.
-        data: Array (samples, *input_shape) or a dataset, of which up to 128 samples are used
-            to compare and to quantise; needed for "int8". None is uniform noise in [0, 1].
+        data: Array (samples, *input_shape) or a dataset, of which up to 256 samples are used
+            to compare; needed for "int8", whose ranges are measured on every second one of
+            them and which is compared on the others. A conditional model takes a dataset of
+            (inputs, labels). None is uniform noise in [0, 1].
         overwrite: Whether `path` may exist.
 
     Returns:
@@ -116,7 +117,7 @@ def export(
         )
     _import_packages(format)
     model = rebuilt(model, unroll=format == "litert")
-    trial = _Trial(model, part, input_dtype, data)
+    trial = _Trial(model, part, input_dtype, data, quantize)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".writing-", dir=path.parent) as folder:
         written, before = pathlib.Path(folder) / path.name, None
@@ -136,8 +137,8 @@ def export(
             ) from error
         difference, mse = trial.compare(*found, format, quantize)
         result = Export(path, _size(written), difference, mse, trial.model_mse, before)
-        if path.is_dir():
-            shutil.rmtree(path)
+        if path.is_dir():  # which cannot be replaced in one step
+            path.rename(pathlib.Path(folder) / "before")
         os.replace(written, path)
     return result
 
@@ -174,24 +175,26 @@ def _import_packages(format) -> None:
 class _Trial:
     """The network to export, samples for it, and what the model makes of them."""
 
-    def __init__(self, model, part, input_dtype, data):
+    def __init__(self, model, part, input_dtype, data, quantize):
         self.model, self.part = model, part
         self.network = model if part == "autoencoder" else model.get_layer(part)
-        shape = model.input_shape[0] if isinstance(model.input_shape, list) else model.input_shape
-        pixels = _samples(data, shape[1:])
+        pixels, labels = _samples(data, model.inputs[0].shape[1:])
         if input_dtype == "uint8":
             scaled = pixels if pixels.dtype == "uint8" else np.rint(255 * np.clip(pixels, 0, 1))
             pixels = scaled.astype("uint8")
         elif pixels.dtype in ("uint8", "uint16"):
             pixels = pixels / np.float32(np.iinfo(pixels.dtype).max)
-        pixels = pixels.astype(input_dtype)
-        self.clean = pixels / np.float32(255) if input_dtype == "uint8" else pixels
-        self.labels = []
+        inputs = [pixels.astype(input_dtype)]
         if len(model.inputs) > 1:
-            labels = np.arange(len(pixels)) % model.num_classes
-            self.labels = [labels.astype(model.inputs[1].dtype)]
-        codes = self._predict(model.encoder, pixels)
-        self.inputs = [codes if part == "decoder" else pixels, *self.labels]
+            if labels is None:
+                labels = np.arange(len(pixels)) % model.num_classes
+            inputs.append(labels.astype(model.inputs[1].dtype))
+        apart = bool(quantize) and len(pixels) > 1
+        self.calibration = self._inputs([each[::2] for each in inputs])
+        samples = [each[1::2] for each in inputs] if apart else inputs
+        self.clean = samples[0] / np.float32(255) if input_dtype == "uint8" else samples[0]
+        self.labels = samples[1:]
+        self.inputs = self._inputs(samples)
         self.expected = self._predict(self.network, self.inputs[0])
         self.model_mse = self._mse(self.expected)
 
@@ -219,30 +222,41 @@ class _Trial:
     def function(self, *inputs):
         """What the file computes."""
         with outputs_alone():
-            return self.network(inputs[0] if len(inputs) == 1 else list(inputs), training=False)
+            return self.network(_one_or_all(inputs), training=False)
+
+    def _inputs(self, samples):
+        """What the network takes of samples, and of their labels where there are some."""
+        if self.part != "decoder":
+            return samples
+        return [self.model.encoder.predict(_one_or_all(samples), SAMPLES, verbose=0), *samples[1:]]
 
     def _predict(self, network, x):
         inputs = [x, *self.labels][: len(network.inputs)]
-        return network.predict(inputs if len(inputs) > 1 else x, batch_size=SAMPLES, verbose=0)
+        return network.predict(_one_or_all(inputs), batch_size=SAMPLES, verbose=0)
 
     def _mse(self, outputs) -> float:
         decoded = self._predict(self.model.decoder, outputs) if self.part == "encoder" else outputs
         return float(np.square(decoded - self.clean).mean())
 
 
-def _samples(data, shape) -> np.ndarray:
-    """Up to `SAMPLES` samples."""
+def _one_or_all(inputs):
+    return inputs[0] if len(inputs) == 1 else list(inputs)
+
+
+def _samples(data, shape):
+    """Up to `SAMPLES` samples, and their labels or None."""
     if data is None:
-        return np.random.default_rng(0).random((SAMPLES, *shape), "float32")
-    batch, found = [], 0
-    for part in _checks.batches(_checks.as_array(data), SAMPLES):
-        batch.append(_checks.to_numpy(_checks.samples_of(part)))
-        found += len(batch[-1])
-        if found >= SAMPLES:
+        return np.random.default_rng(0).random((SAMPLES, *shape), "float32"), None
+    found, labels = [], []
+    for batch in _checks.batches(_checks.as_array(data), SAMPLES):
+        found.append(_checks.to_numpy(_checks.samples_of(batch)))
+        if isinstance(batch, tuple) and len(batch) > 1:
+            labels.append(_checks.to_numpy(batch[1]))
+        if sum(map(len, found)) >= SAMPLES:
             break
-    x = np.concatenate(batch)[:SAMPLES]
+    x = np.concatenate(found)[:SAMPLES]
     _checks.check_inputs(x, shape)
-    return x
+    return x, np.concatenate(labels)[:SAMPLES] if labels else None
 
 
 def _size(path) -> int:

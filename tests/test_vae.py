@@ -170,7 +170,7 @@ def test_interpolation_ends_at_the_reconstructions(digits):
     np.testing.assert_array_equal(model.generate(4, seed=1), model.generate(4, seed=1))
 
 
-@pytest.mark.parametrize("architecture", ["dense", "conv"])
+@pytest.mark.parametrize("architecture", ["dense", pytest.param("conv", marks=pytest.mark.slow)])
 def test_conditional_model_uses_its_labels(digits, architecture, tmp_path):
     labels = aezoo.data.arrays("digits", labels=True)[1]
     model = aezoo.vae(

@@ -68,8 +68,15 @@ def test_perplexity():
     assert metric.result()["used_codes"] == 4
 
 
-@pytest.mark.parametrize("architecture", ["conv", "dense"])
-@pytest.mark.parametrize("update", ["ema", "gradient"])
+@pytest.mark.parametrize(
+    ("architecture", "update"),
+    [
+        ("conv", "ema"),
+        ("dense", "gradient"),
+        pytest.param("conv", "gradient", marks=pytest.mark.slow),
+        pytest.param("dense", "ema", marks=pytest.mark.slow),
+    ],
+)
 def test_tokens_and_bytes_hold_the_reconstruction(digits, test_digits, architecture, update):
     model = aezoo.vq_vae(
         (8, 8, 1),

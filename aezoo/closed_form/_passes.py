@@ -10,6 +10,7 @@ import numpy as np
 
 from aezoo._checks import batches, inputs_of, is_array, to_numpy
 from aezoo._pixels import PixelModel, scale_pixels
+from aezoo._precision import output_dtype
 from aezoo.closed_form._moments import BlockProducts, Moments
 
 BLOCK_ROWS = 4096
@@ -40,7 +41,9 @@ class Stage:
                 sums.add(to_numpy(scale_pixels(block)))
             return sums
         sums = Moments(*(output.shape[1] for output in self.network.outputs))
-        products = PixelModel(self.network.inputs, BlockProducts()(self.network.outputs))
+        products = PixelModel(
+            self.network.inputs, BlockProducts(dtype=output_dtype())(self.network.outputs)
+        )
         for block in blocks:
             if self.batch_size or (sums.few and sums.samples + len(block) <= sums.features):
                 size = self.batch_size or len(block)

@@ -10,8 +10,8 @@ from keras import layers, ops
 from aezoo._arguments import check_activation
 from aezoo._build import autoencoder
 from aezoo._pixels import PixelModel
+from aezoo._precision import output_dtype
 from aezoo.closed_form._model import ClosedForm
-from aezoo.models._head import output_dtype
 
 
 @dataclasses.dataclass
@@ -50,7 +50,7 @@ def reconstruction(x, shape, output_activation):
 def flat_input(model):
     """An input of the model and its elements as (batch, elements)."""
     inputs = keras.Input(model.input_shape[1:])
-    return inputs, layers.Flatten()(inputs)
+    return inputs, layers.Flatten(dtype=output_dtype())(inputs)
 
 
 def make_network(inputs, *outputs) -> PixelModel:

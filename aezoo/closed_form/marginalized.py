@@ -17,6 +17,7 @@ from aezoo._arguments import (
     check_number,
     check_positive_integer,
 )
+from aezoo._precision import output_dtype
 from aezoo._registry import register
 from aezoo._seeds import Seeds
 from aezoo.closed_form._model import ClosedForm
@@ -189,7 +190,7 @@ class ClippedNoise(keras_layers.Layer):
     """What clip(x + noise) is on average, with x and the variance behind it as targets."""
 
     def __init__(self, level):
-        super().__init__()
+        super().__init__(dtype=output_dtype())
         self.level = level
 
     def call(self, x):

@@ -66,9 +66,10 @@ class Sampling(keras.layers.Layer):
             self.step = self.add_weight(name="step", initializer="zeros", trainable=False)
 
     def call(self, parameters, training=None):
-        mean, log_variance = self.distribution(parameters)
+        precise = ops.cast(parameters, self.variable_dtype)  # exponentials are too large for less
+        mean, log_variance = self.distribution(precise)
         if not reporting():
-            return mean
+            return ops.cast(mean, self.compute_dtype)
         divergence = 0.5 * (mean * mean + ops.exp(log_variance) - 1 - log_variance)
         self._report(mean, divergence)
         if self.samples == 1:
@@ -77,7 +78,7 @@ class Sampling(keras.layers.Layer):
         self.log_ratio = None
         training = training and self.trainable
         if not training and not self.drawing:
-            return mean
+            return ops.cast(mean, self.compute_dtype)
         if self.samples > 1:
             mean, log_variance = (
                 ops.repeat(part, self.samples, 0) for part in (mean, log_variance)
@@ -87,7 +88,7 @@ class Sampling(keras.layers.Layer):
         code = mean + ops.exp(0.5 * log_variance) * noise
         # log q(z | x) - log p(z), where the constants cancel
         self.log_ratio = 0.5 * ops.sum(code * code - noise * noise - log_variance, -1)
-        return code
+        return ops.cast(code, self.compute_dtype)
 
     def begin_evaluation(self):
         """The draws of an evaluation are the same every time."""

@@ -13,9 +13,9 @@ from aezoo._arguments import (
 )
 from aezoo._autoencoder import Autoencoder
 from aezoo._build import autoencoder
+from aezoo._precision import output_dtype
 from aezoo._registry import register
 from aezoo._seeds import Seeds
-from aezoo.models._head import output_dtype
 
 
 @register

@@ -16,6 +16,7 @@ from aezoo._build import autoencoder, check_loss
 from aezoo._checks import to_numpy
 from aezoo._drawing import DrawingAutoencoder
 from aezoo._pixels import scale_pixels
+from aezoo._precision import output_dtype
 from aezoo._registry import register
 from aezoo._seeds import Seeds
 from aezoo.layers.patches import (
@@ -28,7 +29,6 @@ from aezoo.layers.patches import (
     join_patches,
     padded_grid,
 )
-from aezoo.models._head import output_dtype
 from aezoo.models._transformer import dense, transformer_block
 
 SMALLEST_VARIANCE = 0.01  # of a patch, where errors are measured in its own contrast
@@ -182,7 +182,7 @@ class MaskedAutoencoder(DrawingAutoencoder):
 
     def call(self, inputs, training=None, mask=None):
         count = ops.shape(inputs)[0] // WHOLE
-        if not training or isinstance(count, int) and not count or not self.learns_whole:
+        if not training or (isinstance(count, int) and not count) or not self.learns_whole:
             return super().call(inputs, training=training, mask=mask)
         masked = self.encoder(inputs[count:], training=True)
         hidden = self.mask_layer.mask

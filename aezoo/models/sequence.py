@@ -17,10 +17,10 @@ from aezoo._arguments import (
 )
 from aezoo._autoencoder import Autoencoder
 from aezoo._build import autoencoder
+from aezoo._precision import output_dtype
 from aezoo._registry import register
 from aezoo._seeds import Seeds
 from aezoo.layers.patches import AddPositions
-from aezoo.models._head import output_dtype
 from aezoo.models._transformer import dense, transformer_block
 from aezoo.models.conv import conv_decoder, conv_encoder
 

@@ -17,6 +17,7 @@ from aezoo._build import autoencoder, check_loss
 from aezoo._conditional import ConditionalVariationalAutoencoder
 from aezoo._generative import VariationalAutoencoder
 from aezoo._pixels import PixelModel
+from aezoo._precision import output_dtype
 from aezoo._registry import register
 from aezoo._seeds import Seeds
 from aezoo.layers.sampling import LogVariance, MaximumMeanDiscrepancy, Sampling
@@ -162,7 +163,7 @@ def vae(
         net = keras.Model(net.input, net.output, name="network")
         x = net(layers.Concatenate(name="labelled")([inputs[0], label_code]))
     if getattr(loss, "variance", None) == "learnt":
-        x = LogVariance(name="log_variance")(x)
+        x = LogVariance(dtype=output_dtype(), name="log_variance")(x)
     decoder = keras.Model(inputs, x, name="decoder")
     conditional = ConditionalVariationalAutoencoder
     return autoencoder(

@@ -1,4 +1,4 @@
-"""What the last layer of every decoder keeps to."""
+"""The precision of what must not be rounded: reconstructions, sums and exponentials."""
 
 import keras
 
