@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 import time
 
 import typer
 
+from benchmarks._processes import measured
 from benchmarks._results import write
 
 GOALS = {"mnist": 0.0040, "cifar10_jpeg": 0.0045, "digits": 0.0300}
@@ -250,14 +249,10 @@ def main(
         return
     rows = []
     for number in [int(part) for part in only.split(",") if part] or range(len(changes)):
-        command = [sys.executable, "-m", "benchmarks.defaults", "--net", net, "--data", data]
-        command += ["--seconds", str(seconds), "--row", str(number)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"{changes[number]} failed: {done.stderr}")
-        rows.append(json.loads(done.stdout.splitlines()[-1]))
+        arguments = ("--net", net, "--data", data, "--seconds", seconds, "--row", number)
+        rows.append(measured("defaults", *arguments))
         print(rows[-1], flush=True)
-    write(rows, f"defaults-{net}-{data}", key="change")
+    write(rows, f"defaults-{net}-{data}{'-quick' if quick else ''}", key="change")
 
 
 if __name__ == "__main__":

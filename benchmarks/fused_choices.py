@@ -36,14 +36,14 @@ def main(
     from aezoo import _fused
 
     x = aezoo.data.arrays("digits" if quick else "mnist")
-    rows = []
+    rows, lengths = [], LENGTHS[:3:2] if quick else LENGTHS
     for net, (factory, shape, given, batch) in NETS.items():
         shape = (shape if len(shape) == 3 else (64,)) if quick else shape
         shape = x.shape[1:] if len(shape) == 3 else shape
         part = x[: (20 if quick else 16 if "conv" in net else 256) * batch].reshape(-1, *shape)
         choices = {}
         for jit_compile in (False, True):
-            for length in LENGTHS[:3] if "conv" in net else LENGTHS:
+            for length in lengths[:3] if "conv" in net else lengths:
                 model = aezoo.create(factory, shape, **given, jit_compile=jit_compile, seed=0)
                 choices[jit_compile, length] = (model, [])
         for _ in range(2 if quick else rounds + 1):

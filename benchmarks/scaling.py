@@ -12,17 +12,16 @@ from __future__ import annotations
 
 import json
 import resource
-import subprocess
-import sys
 import time
 
 import numpy as np
 import typer
 
+from benchmarks._processes import epoch_clock, measured
 from benchmarks._results import save, write
 
 SIZES = [10_000, 30_000, 100_000, 300_000, 1_000_000, 2_000_000]
-QUICK_SIZES = [2_000, 8_000]
+QUICK_SIZES = [5_000]
 KINDS = {
     "dense_ae, in memory": 1_000_000,
     "dense_ae, streamed": 1_000_000,
@@ -58,16 +57,7 @@ def measure(kind: str, samples: int, quick: bool) -> dict:
         model.fit(data, verbose=0)
         seconds.append(time.perf_counter() - start)
     else:
-        import keras
-
-        class Clock(keras.callbacks.Callback):
-            def on_epoch_begin(self, epoch, logs=None):
-                self.start = time.perf_counter()
-
-            def on_epoch_end(self, epoch, logs=None):
-                seconds.append(time.perf_counter() - self.start)
-
-        model.fit(data, epochs=2, verbose=0, callbacks=[Clock()])
+        model.fit(data, epochs=2, verbose=0, callbacks=[epoch_clock(seconds)])
     return {
         "microseconds_per_image": round(seconds[-1] / samples * 1e6, 2),
         "pipeline_microseconds_per_image": round(pipeline / samples * 1e6, 2),
@@ -94,7 +84,7 @@ def picture(rows) -> None:
 
 
 def main(
-    quick: bool = typer.Option(False, help="Digits and two sizes, to see that it runs."),
+    quick: bool = typer.Option(False, help="Digits and one size, to see that it runs."),
     kind: str = typer.Option(None, hidden=True),
     samples: int = typer.Option(0, hidden=True),
 ) -> None:
@@ -104,12 +94,7 @@ def main(
     rows = []
     for kind, most in KINDS.items():
         for size in QUICK_SIZES if quick else [size for size in SIZES if size <= most]:
-            command = [sys.executable, "-m", "benchmarks.scaling", "--kind", kind]
-            command += ["--samples", str(size), *(["--quick"] if quick else [])]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise RuntimeError(f"{kind} of {size} failed: {done.stderr}")
-            found = json.loads(done.stdout.splitlines()[-1])
+            found = measured("scaling", "--kind", kind, "--samples", size, quick=quick)
             rows.append({"kind": kind, "samples": size, **found})
             print(rows[-1], flush=True)
     write(rows, "scaling-quick" if quick else "scaling")

@@ -10,12 +10,10 @@ has a process of its own.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import time
 
 import typer
 
+from benchmarks._processes import epoch_clock, measured
 from benchmarks._results import save, write
 
 MODELS = ("dense_ae", "conv_ae", "pca_ae")
@@ -25,7 +23,6 @@ PIXELS = 8_000_000  # of all images together
 
 
 def measure(model_name: str, size: int, code: int, quick: bool) -> dict:
-    import keras
     import numpy as np
 
     import aezoo
@@ -37,15 +34,10 @@ def measure(model_name: str, size: int, code: int, quick: bool) -> dict:
     model = aezoo.create(model_name, x.shape[1:], code, seed=0)
     data, seconds = aezoo.data.load(x, batch_size=128, seed=0), []
 
-    class Clock(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch, logs=None):
-            self.start = time.perf_counter()
-
-        def on_epoch_end(self, epoch, logs=None):
-            seconds.append(time.perf_counter() - self.start)
-
     for _ in range(2 if model.usual_epochs == 1 else 1):
-        model.fit(data, epochs=min(2, model.usual_epochs), verbose=0, callbacks=[Clock()])
+        model.fit(
+            data, epochs=min(2, model.usual_epochs), verbose=0, callbacks=[epoch_clock(seconds)]
+        )
     return {
         "microseconds_per_image": round(seconds[-1] / samples * 1e6, 2),
         "parameters": model.count_params(),
@@ -89,12 +81,8 @@ def main(
     cases += [("code", name, 28, code) for name in MODELS for code in CODES]
     rows = []
     for task, name, size, code in [("input", "pca_ae", 8, 4)] if quick else cases:
-        command = [sys.executable, "-m", "benchmarks.scaling_sizes", "--model", name]
-        command += ["--size", str(size), "--code", str(code), *(["--quick"] if quick else [])]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"{name} of {size} and {code} failed: {done.stderr}")
-        found = json.loads(done.stdout.splitlines()[-1])
+        arguments = ("--model", name, "--size", size, "--code", code)
+        found = measured("scaling_sizes", *arguments, quick=quick)
         rows.append({"task": task, "model": name, "input": size, "code": code, **found})
         print(rows[-1], flush=True)
     write(rows, "scaling_sizes-quick" if quick else "scaling_sizes")

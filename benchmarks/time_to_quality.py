@@ -15,13 +15,12 @@ import itertools
 import json
 import os
 import statistics
-import subprocess
-import sys
 import time
 
 import numpy as np
 import typer
 
+from benchmarks._processes import measured
 from benchmarks._results import write
 
 GOAL = 0.0040
@@ -207,7 +206,7 @@ def main(
         print(json.dumps(figures(PEERS[peer][0](*parts, epochs, goal), goal)))
         return
     if quick:
-        rounds = 1
+        rounds, epochs = 1, 2
     turns = {}
     for _ in range(rounds):
         for name, (_, needs) in PEERS.items():
@@ -216,12 +215,8 @@ def main(
             except importlib.metadata.PackageNotFoundError as error:
                 print(f"{name} is skipped: {error.name} is not installed")
                 continue
-            command = [sys.executable, "-m", "benchmarks.time_to_quality", "--peer", name]
-            command += ["--epochs", str(epochs), *(["--quick"] if quick else [])]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise RuntimeError(f"{name} failed: {done.stderr}")
-            turns.setdefault((name, versions), []).append(json.loads(done.stdout.splitlines()[-1]))
+            turn = measured("time_to_quality", "--peer", name, "--epochs", epochs, quick=quick)
+            turns.setdefault((name, versions), []).append(turn)
             print(name, turns[name, versions][-1], flush=True)
     rows = []
     for (name, versions), results in turns.items():

@@ -15,13 +15,12 @@ import json
 import math
 import os
 import statistics
-import subprocess
-import sys
 import time
 
 import numpy as np
 import typer
 
+from benchmarks._processes import epoch_clock, measured
 from benchmarks._results import write
 
 LEARNING_RATE = 0.001
@@ -225,19 +224,8 @@ def scaled(x):
 
 
 def keras_epochs(model, data, batch, epochs) -> list[float]:
-    import keras
-
-    seconds = []
-
-    class Clock(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch, logs=None):
-            self.start = time.perf_counter()
-
-        def on_epoch_end(self, epoch, logs=None):
-            seconds.append(time.perf_counter() - self.start)
-
-    size = {"batch_size": batch} if len(data) == 2 else {}
-    model.fit(*data, **size, epochs=epochs, verbose=0, callbacks=[Clock()])
+    seconds, size = [], {"batch_size": batch} if len(data) == 2 else {}
+    model.fit(*data, **size, epochs=epochs, verbose=0, callbacks=[epoch_clock(seconds)])
     return seconds
 
 
@@ -255,12 +243,13 @@ def main(
         seconds, mse = PEERS[peer][0](sizes, activation, batch, epochs, *images(quick))
         print(json.dumps({"seconds": seconds, "mse": mse}))
         return
-    rows = []
+    rows, rounds, epochs = [], 1 if quick else rounds, 2 if quick else epochs
     for number, (sizes, _, batch) in enumerate(cases[:nets]):
         turns = {name: [] for name, (_, needs) in PEERS.items() if installed(name, needs)}
         for _ in range(rounds):
             for name in turns:
-                turns[name].append(take_turn(name, number, quick, epochs))
+                turn = ("--peer", name, "--case", number, "--epochs", epochs)
+                turns[name].append(measured("training_speed", *turn, quick=quick))
                 print(name, sizes, batch, turns[name][-1], flush=True)
         for name, results in turns.items():
             steady = [value for result in results for value in result["seconds"][1:]]
@@ -292,15 +281,6 @@ def installed(name, needs) -> bool:
             print(f"{name} is skipped: {package} is not installed")
             return False
     return True
-
-
-def take_turn(name, case, quick, epochs) -> dict:
-    command = [sys.executable, "-m", "benchmarks.training_speed", "--peer", name]
-    command += ["--case", str(case), "--epochs", str(epochs), *(["--quick"] if quick else [])]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{name} failed: {done.stderr}")
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 if __name__ == "__main__":

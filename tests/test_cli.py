@@ -35,6 +35,23 @@ def denoiser(tmp_path_factory):
     return out
 
 
+@pytest.fixture
+def aezoo_here(monkeypatch, capsys):
+    """The command line in this process: a function of its arguments."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["aezoo", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as exit:
+            code = exit.code or 0
+        output, errors = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, code, output, errors)
+
+    return run
+
+
 def test_train_makes_the_model_that_was_asked_for_and_shows_pca(trained):
     out, done = trained
     config = json.loads((out / "config.json").read_text())
@@ -47,8 +64,9 @@ def test_train_makes_the_model_that_was_asked_for_and_shows_pca(trained):
     assert re.search(r"epoch 2/2 loss 0\.\d+ .*0:00:00 left", done.stderr)
 
 
-def test_every_factory_argument_is_an_option_with_help():
-    done = run_python("-m", "aezoo", "train", "denoising_ae", "--help", env={"COLUMNS": "120"})
+def test_every_factory_argument_is_an_option_with_help(aezoo_here, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    done = aezoo_here("train", "denoising_ae", "--help")
     for option in (
         "--level",
         "--corruption",
@@ -76,44 +94,40 @@ def test_texts_become_what_the_argument_takes():
     assert parse("variance", "learnt", get_factory("vae")) == "learnt"
 
 
-def test_list_shows_the_zoo():
+def test_list_shows_the_zoo(aezoo_here):
     done = run_python("-m", "aezoo", "list", env={"COLUMNS": "150"})
     for name in aezoo.list_models():
         assert name in done.stdout
-    assert "conv_ae" not in run_python("-m", "aezoo", "list", "dense*").stdout
+    assert "conv_ae" not in aezoo_here("list", "dense*").stdout
 
 
-def test_reconstruct_denoises_files_and_folders(denoiser, tmp_path, test_digits):
+def test_reconstruct_denoises_files_and_folders(denoiser, tmp_path, test_digits, aezoo_here):
     model = aezoo.load_model(denoiser)
     noisy = (model.corrupt(test_digits[:3], seed=1) * 255).round().astype("uint8")
     for i, image in enumerate(noisy):
         Image.fromarray(image[..., 0]).save(tmp_path / f"{i}.png")
     out = tmp_path / "clean"
-    command = ("-m", "aezoo", "reconstruct", denoiser, tmp_path / "0.png", tmp_path, "--out", out)
-    done = run_python(*command)
+    command = ("reconstruct", denoiser, tmp_path / "0.png", tmp_path, "--out", out)
+    done = run_python("-m", "aezoo", *command)
     assert done.returncode == 0, done.stderr
     names = sorted(path.name for path in out.iterdir())
     assert len(names) == 4  # 0.png twice, by its own name and by the folder
     clean = np.asarray(Image.open(out / names[-1]), "float32") / 255
     target = test_digits[2, ..., 0] / 255.0
     assert np.square(clean - target).mean() < np.square(noisy[2, ..., 0] / 255.0 - target).mean()
-    again = run_python(*command)
+    again = aezoo_here(*command)
     assert again.returncode == 2
     assert "must be new" in again.stderr
     (tmp_path / "broken.png").write_bytes(b"no image")
-    done = run_python(
-        "-m", "aezoo", "reconstruct", denoiser, tmp_path / "broken.png", "--out", tmp_path / "o"
-    )
+    done = aezoo_here("reconstruct", denoiser, tmp_path / "broken.png", "--out", tmp_path / "o")
     assert done.returncode == 2
     assert "readable images. Received: " in done.stderr
     assert not (tmp_path / "o").exists()
 
 
-def test_encode_writes_codes_and_labels(trained, tmp_path):
+def test_encode_writes_codes_and_labels(trained, tmp_path, aezoo_here):
     out = tmp_path / "codes.npz"
-    done = run_python(
-        "-m", "aezoo", "encode", trained[0], "digits", "--split", "test", "--out", out
-    )
+    done = aezoo_here("encode", trained[0], "digits", "--split", "test", "--out", out)
     assert done.returncode == 0, done.stderr
     with np.load(out) as file:
         x, y = aezoo.data.arrays("digits", "test", labels=True)
@@ -159,8 +173,8 @@ def test_bad_input_in_a_process(tmp_path):
     assert not any(tmp_path.iterdir())
 
 
-def test_a_finished_run_is_not_overwritten(trained):
-    done = run_python(*TRAIN, "--out", trained[0])
+def test_a_finished_run_is_not_overwritten(trained, aezoo_here):
+    done = aezoo_here(*TRAIN[2:], "--out", trained[0])
     assert done.returncode == 2
     assert "a finished run" in done.stderr
 

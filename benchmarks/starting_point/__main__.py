@@ -5,13 +5,12 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
-import subprocess
-import sys
 import time
 
 import numpy as np
 import typer
 
+from benchmarks._processes import measured
 from benchmarks._results import write
 from benchmarks.starting_point import answers, keras_fit, numpy_loop, torch_loop
 
@@ -76,13 +75,12 @@ def main(
     rows = []
     for name in ("digits",) if quick else ("uniform noise", "mnist"):
         for program in PROGRAMS:
-            command = [sys.executable, "-m", "benchmarks.starting_point", "--program", program,
-                       "--name", name, "--epochs", str(2 if quick else epochs)]  # fmt: skip
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                print(f"{program} is left out: {done.stderr.strip().splitlines()[-1]}")
+            arguments = ("--program", program, "--name", name, "--epochs", 2 if quick else epochs)
+            try:
+                rows.append(measured("starting_point", *arguments))
+            except RuntimeError as error:
+                print(f"{program} is left out: {str(error).strip().splitlines()[-1]}")
                 continue
-            rows.append(json.loads(done.stdout.splitlines()[-1]))
             print(rows[-1], flush=True)
     write(rows, "starting_point-quick" if quick else "starting_point")
 
