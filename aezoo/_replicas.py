@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from aezoo._arguments import check_choice
+from aezoo._quiet import without_retracing_warnings
 from aezoo._workers import Alone
 
 _step = threading.local()  # each replica of a process runs in a thread of its own
@@ -58,7 +59,8 @@ def predict(network, x, batch_size: int):
     distribution = distribution_of(network)
     if distribution is not None:
         return distribution.predict(network, x, batch_size)
-    return network.predict(x, batch_size=batch_size, verbose=0)
+    with without_retracing_warnings():
+        return network.predict(x, batch_size=batch_size, verbose=0)
 
 
 def predict_on_batch(network, x):
