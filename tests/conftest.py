@@ -12,7 +12,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # beside others, each of which would us
     for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
 if os.environ.get("KERAS_BACKEND") == "jax":  # the tests compile for longer than they run
-    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
+    quickly = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    os.environ.setdefault("XLA_FLAGS", quickly)
 
 import keras
 import numpy as np
@@ -67,11 +68,13 @@ def is_closed_form(name):
 
 @pytest.fixture(scope="session", autouse=True)
 def compile_once(tmp_path_factory):
-    """JAX compiles the same computation of two models once."""
+    """JAX compiles the same computation of two models once, for all processes of the tests."""
     if keras.backend.backend() == "jax":
         import jax
 
-        jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
+        folder = tmp_path_factory.getbasetemp()
+        folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+        jax.config.update("jax_compilation_cache_dir", str(folder / "compiled"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 

@@ -22,7 +22,7 @@ class SingleBatches(keras.callbacks.Callback):
         self.batches.append(batch)
 
 
-def make(name="conv_ae", **options):
+def make(name="dense_ae", **options):
     return aezoo.create(name, (8, 8, 1), 4, seed=0, **options)
 
 
@@ -48,8 +48,8 @@ def both(build, fit):
 
 
 CASES = {"tail": (250, 50, False), "few": (20, 50, False), "xla": (256, 48, True)}
-EVERY_CASE = ("dense_ae", "vae")
-ONE_CASE = ("conv_ae", "denoising_ae", "sequence_ae", "sparse_ae", "vq_vae")
+EVERY_CASE = ("dense_ae",)
+ONE_CASE = ("conv_ae", "denoising_ae", "sequence_ae", "sparse_ae", "vae", "vq_vae")
 
 
 def cases():
@@ -226,11 +226,11 @@ def test_backup_and_restore_goes_on(digits, tmp_path):
         return model.fit(digits[:160], batch_size=16, epochs=4, shuffle=False, verbose=0,
                          callbacks=[backup, *callbacks])  # fmt: skip
 
-    straight = make("dense_ae")
+    straight = make()
     straight.fit(digits[:160], batch_size=16, epochs=4, shuffle=False, verbose=0)
     with pytest.raises(RuntimeError):
-        fit(make("dense_ae"), Stop())
-    resumed = make("dense_ae")
+        fit(make(), Stop())
+    resumed = make()
     history = fit(resumed)
     assert resumed.fused_functions
     assert history.epoch[-1] == 3
@@ -247,14 +247,14 @@ def test_backup_and_restore_goes_on(digits, tmp_path):
     ],
 )
 def test_callbacks_that_look_at_batches_get_batches(callback, digits):
-    model = make("dense_ae")
+    model = make()
     model.fit(digits[:64], verbose=0, callbacks=[callback])
     assert not model.fused_functions
 
 
 @pytest.mark.parametrize("options", [{"run_eagerly": True}, {"steps_per_execution": 2}])
 def test_explicit_wishes_are_respected(options, digits):
-    model = make("dense_ae")
+    model = make()
     model.compile("adam", "mse", **options)
     model.fit(digits[:64], verbose=0)
     assert not model.fused_functions
@@ -264,7 +264,7 @@ def test_explicit_wishes_are_respected(options, digits):
 def test_under_a_distribution_strategy_it_steps_aside(digits):
     strategy = tf.distribute.MirroredStrategy(["CPU:0"])
     with strategy.scope():
-        model = make("dense_ae")
+        model = make()
     losses = model.fit(digits[:128], epochs=2, verbose=0).history["loss"]
     assert losses[1] < losses[0]
     assert not model.fused_functions
@@ -276,7 +276,7 @@ def test_the_compiled_function_is_made_once(digits, monkeypatch):
     monkeypatch.setattr(
         _fused, "_make_function", lambda *arguments: made.append(1) or original(*arguments)
     )
-    model = make("dense_ae")
+    model = make()
     for _ in range(3):
         model.fit(digits[:64], verbose=0)
     assert len(made) == 2  # one to train, one to test
@@ -287,16 +287,16 @@ def test_the_compiled_function_is_made_once(digits, monkeypatch):
 
 def test_jit_choice_survives_saving_and_is_made_for_the_device(tmp_path, digits):
     for choice in ("auto", True, False):
-        model = make("dense_ae", jit_compile=choice)
+        model = make(jit_compile=choice)
         model.save(tmp_path / "m.keras")
         assert aezoo.load_model(tmp_path / "m.keras").jit_choice == choice
     if not tf.config.list_physical_devices("GPU"):
-        auto = make("dense_ae")
+        auto = make()
         assert _fused.choose_jit(auto, 10**6)
         assert not _fused.choose_jit(auto, 20)
         assert not _fused.choose_jit(make("conv_ae"), 10**6)
     assert _fused.choose_jit(make("conv_ae", jit_compile=True), 1)
-    assert not _fused.choose_jit(make("dense_ae", jit_compile=False), 10**6)
+    assert not _fused.choose_jit(make(jit_compile=False), 10**6)
 
 
 def test_evaluate_in_blocks_is_evaluate(digits):
@@ -316,7 +316,7 @@ class OnTestBatch(keras.callbacks.Callback):
 
 def test_float_arrays_of_load_are_checked_wholly_and_gathered(digits):
     x = digits.astype("float32") / 255
-    model = make("dense_ae")
+    model = make()
     model.fit(aezoo.data.load(x), verbose=0)
     assert model.fused_functions
     x[1400, 3, 3, 0] = np.nan
@@ -328,7 +328,7 @@ def test_fewer_validation_steps_than_a_block_are_kept(digits):
     dataset = tf.data.Dataset.from_tensor_slices(digits[:200]).batch(16)
 
     def fit(callbacks):
-        return make("dense_ae").fit(
+        return make().fit(
             dataset, validation_data=dataset, validation_steps=3, verbose=0, callbacks=callbacks
         )
 
@@ -337,6 +337,6 @@ def test_fewer_validation_steps_than_a_block_are_kept(digits):
 
 
 def test_labels_are_refused_inside_the_loop_too(digits):
-    model = make("dense_ae")
+    model = make()
     with pytest.raises(ValueError, match=r"drop the labels"):
         model.fit(digits[:64], np.arange(64), verbose=0)
