@@ -70,7 +70,7 @@ def check_positive_integers(name: str, value, *, allow_empty: bool = False) -> t
     """A sequence of positive integers as a tuple; one integer is a sequence of one."""
     if is_integer(value):
         value = (value,)
-    valid = isinstance(value, Sequence) and not isinstance(value, str)
+    valid = isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray))
     if not valid or not all(is_integer(item) and item > 0 for item in value):
         raise ValueError(f"`{name}` must be a tuple of positive integers. Received: {value!r}")
     if not value and not allow_empty:

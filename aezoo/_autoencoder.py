@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import keras
 import numpy as np
 from keras import ops
@@ -13,7 +11,7 @@ from aezoo._arguments import as_json, check_positive_integer, check_seed
 from aezoo._checks import as_array, batches, inputs_of, is_array, is_dataset, samples_of, to_numpy
 from aezoo._jax import keeping_variables
 from aezoo._pixels import PixelModel, scale_pixels
-from aezoo._replicas import distribution_of, predict, scope_of, weigh
+from aezoo._replicas import blocks_of, predict, scope_of, weigh
 
 VALIDATION_SEED = 0
 
@@ -177,7 +175,7 @@ class Autoencoder(PixelModel):
         with (
             _checks.naming_bad_batches(),
             keeping_variables(self),
-            _blocks(self, data, epochs) as data,
+            blocks_of(self, data, epochs) as data,
         ):
             return super().fit(epochs=epochs, **data)
 
@@ -189,7 +187,8 @@ class Autoencoder(PixelModel):
             if self.corruption is not None:
                 x, y = self._corrupted(x, y)
             data = {"x": _guarded(x), "y": y, "batch_size": batch_size, "shuffle": False, **options}
-            with _checks.naming_bad_batches(), keeping_variables(self), _blocks(self, data) as data:
+            blocks = blocks_of(self, data)
+            with _checks.naming_bad_batches(), keeping_variables(self), blocks as data:
                 data.pop("shuffle")
                 return super().evaluate(**data)
         return super().evaluate(x, y, batch_size=batch_size, **options)
@@ -288,18 +287,6 @@ def _per_sample(sample_weight, y_pred):
     if sample_weight is None or len(sample_weight.shape) != 1:
         return sample_weight
     return ops.reshape(sample_weight, (-1, *[1] * (len(y_pred.shape) - 2)))
-
-
-def _blocks(model, data: dict, epochs: int = 1):
-    """A context of the arguments that `fit` runs on: many steps in one call, where it may."""
-    if keras.backend.backend() != "tensorflow":
-        return contextlib.nullcontext(data)
-    distribution = distribution_of(model)
-    if distribution is not None:
-        return distribution.shares(model, data)
-    from aezoo._fused import blocks
-
-    return blocks(model, data, epochs)
 
 
 def _guarded(x):

@@ -11,17 +11,9 @@ import keras
 import numpy as np
 
 from aezoo._arguments import check_number, check_positive_integer, check_seed
+from aezoo._output_range import output_range
 
 PIXEL_RANGES = {"uint8": 255.0, "uint16": 65535.0}
-_RANGES = {
-    "sigmoid": (0.0, 1.0),
-    "hard_sigmoid": (0.0, 1.0),
-    "clip": (0.0, 1.0),
-    "tanh": (-1.0, 1.0),
-    "softsign": (-1.0, 1.0),
-    "relu": (0.0, np.inf),
-    "softplus": (0.0, np.inf),
-}
 
 
 def check_dtype(dtype) -> str:
@@ -36,16 +28,6 @@ def check_dtype(dtype) -> str:
             f"by the range of their dtype. Received: dtype {dtype}"
         )
     return dtype
-
-
-def output_range(decoder) -> tuple[float, float]:
-    """The values that the last activation of a decoder can take."""
-    layer = decoder
-    while getattr(layer, "layers", None):
-        layer = layer.layers[-1]
-    return _RANGES.get(
-        getattr(getattr(layer, "activation", None), "__name__", ""), (-np.inf, np.inf)
-    )
 
 
 def is_dataset(data) -> bool:
@@ -243,7 +225,7 @@ def check_training_data(model, x, y=None):
         if first is None:
             raise ValueError("The dataset must hold at least one batch. Received: an empty dataset")
         if once:
-            x = _put_back(first, x)
+            x = (batch for batch in itertools.chain([first], x))
     inputs, targets = samples_of(first), None
     if isinstance(first, (tuple, list)) and len(first) > 1:
         targets = first[1]
@@ -287,10 +269,6 @@ def split_arrays(x, y, options, share):
         options = {**options, "sample_weight": weights[:cut]}
         validation = (*validation, weights[cut:])
     return x[:cut], None if y is None else y[:cut], options, validation
-
-
-def _put_back(first, rest):
-    yield from itertools.chain([first], rest)
 
 
 NOT_FINITE = "Input must be finite. Received: NaN or infinity in batch"

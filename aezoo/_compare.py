@@ -167,6 +167,8 @@ def compare(
     check_number("minutes", minutes, 0)
     check_positive_integer("seeds", seeds)
     check_positive_integer("batch_size", batch_size)
+    if limit is not None:
+        check_positive_integer("limit", limit)
     fitted, measured = find_data((), data, labels, train, limit, data_dir)
     runs, baselines = [], {}
     with Steps(verbose) as steps:

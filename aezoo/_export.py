@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from aezoo import _checks
-from aezoo._arguments import check_choice, reason_of
+from aezoo._arguments import check_choice, check_path, reason_of
 from aezoo._autoencoder import Autoencoder
 from aezoo._export_formats import PACKAGES, RUNNERS, SUFFIXES, WRITERS, rebuilt
 from aezoo.layers._penalty import outputs_alone
@@ -145,7 +145,7 @@ def export(
 
 def _checked_path(path, format, overwrite) -> pathlib.Path:
     check_choice("format", format, tuple(SUFFIXES))
-    path = pathlib.Path(path)
+    path = check_path("path", path)
     if path.suffix != SUFFIXES[format] and SUFFIXES[format]:
         raise ValueError(
             f"`path` must end in {SUFFIXES[format]} for format {format!r}. Received: {path}"
@@ -248,12 +248,15 @@ def _samples(data, shape):
     if data is None:
         return np.random.default_rng(0).random((SAMPLES, *shape), "float32"), None
     found, labels = [], []
-    for batch in _checks.batches(_checks.as_array(data), SAMPLES):
+    data = _checks.check_batches(_checks.as_array(data), "`data`")
+    for batch in _checks.batches(data, SAMPLES):
         found.append(_checks.to_numpy(_checks.samples_of(batch)))
         if isinstance(batch, tuple) and len(batch) > 1:
             labels.append(_checks.to_numpy(batch[1]))
         if sum(map(len, found)) >= SAMPLES:
             break
+    if not found:
+        raise ValueError("`data` must hold at least one batch. Received: an empty dataset")
     x = np.concatenate(found)[:SAMPLES]
     _checks.check_inputs(x, shape)
     return x, np.concatenate(labels)[:SAMPLES] if labels else None

@@ -54,6 +54,18 @@ def scope_of(model):
     return workers_of(model).scope()
 
 
+def blocks_of(model, data: dict, epochs: int = 1):
+    """A context of the arguments that `fit` runs on: many steps in one call, where it may."""
+    if keras.backend.backend() != "tensorflow":
+        return contextlib.nullcontext(data)
+    distribution = distribution_of(model)
+    if distribution is not None:
+        return distribution.shares(model, data)
+    from aezoo._fused import blocks
+
+    return blocks(model, data, epochs)
+
+
 def predict(network, x, batch_size: int):
     """The outputs of any network; Keras's own way with a strategy takes all workers."""
     distribution = distribution_of(network)

@@ -8,6 +8,7 @@ import numpy as np
 
 from aezoo import _checks
 from aezoo._autoencoder import VALIDATION_SEED
+from aezoo._output_range import output_range
 from aezoo._pixels import scale_pixels
 
 BASELINE_VALUES = 200_000_000  # numbers of training data that the baselines may look at
@@ -40,7 +41,7 @@ class Baselines:
         seen = np.concatenate(seen)
         self.samples = len(seen)
         self.latent_dim = min(math.prod(model.encoder.output_shape[1:]), *seen.shape)
-        low, high = _checks.output_range(model.decoder)
+        low, high = output_range(model.decoder)
         self._clip = (low, high) if (low, high) == (0, 1) else None
         solver = "covariance_eigh" if size <= 4096 and self.samples > size else "randomized"
         self._maps = {"pca": PCA(self.latent_dim, svd_solver=solver, random_state=0).fit(seen)}

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
 import pathlib
 import statistics
 import sys
-import time
 
 import keras
 
@@ -22,6 +20,7 @@ from aezoo._arguments import (
 )
 from aezoo._autoencoder import Autoencoder
 from aezoo._parts import find_parts
+from aezoo._recorder import Recorder, columns
 from aezoo._replicas import workers_of
 from aezoo._report import Baselines, measure, picture
 from aezoo._run_folder import CONFIG, METRICS, MODEL, RunFolder, configuration
@@ -189,7 +188,7 @@ def train(
                 "seed": seed,
             }
             folder.write_json(CONFIG, configuration(model, data, settings, parts.held_out))
-        recorder = _Recorder(folder, rows)
+        recorder = Recorder(folder, rows)
         watch, progress = StopOnNaN(), Progress(epochs) if verbose and workers.chief else None
         gently = InterruptGently()
         used = [watch, recorder, *([progress] if progress else []), *callbacks, gently]
@@ -221,7 +220,7 @@ def train(
             )
         if folder is not None:
             folder.save_model(model)
-        run = Run(model, _columns(recorder.rows), {}, folder and folder.path, interrupted)
+        run = Run(model, columns(recorder.rows), {}, folder and folder.path, interrupted)
         if interrupted:
             _say_interrupted(run, epochs)
             return run
@@ -229,29 +228,6 @@ def train(
             run.metrics = _finish(run, parts, steps, batch_size, folder)
         run.metrics = workers.from_chief(run.metrics)
         return run
-
-
-class _Recorder(keras.callbacks.Callback):
-    """Writes the row of each epoch, then the checkpoint behind it."""
-
-    def __init__(self, folder, rows):
-        super().__init__()
-        self._folder = folder
-        self.rows = rows
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self._begun = time.perf_counter()
-
-    def on_epoch_end(self, epoch, logs=None):
-        seconds = time.perf_counter() - self._begun
-        row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}}
-        row["learning_rate"] = float(self.model.optimizer.learning_rate)
-        row["seconds"] = round(seconds, 4)
-        self.rows.append(row)
-        if self._folder is not None:
-            self._folder.append_history(row)
-            if math.isfinite(row["loss"]):
-                self._folder.save_checkpoint(self.model, epoch + 1)
 
 
 def _finish(run, parts, steps, batch_size, folder) -> dict:
@@ -298,12 +274,7 @@ def _finished(folder, model, workers) -> Run:
                 take_state(model, found)
     rows, metrics = workers.from_chief([rows, metrics])
     workers.same_state(model)
-    return Run(model, _columns(rows), metrics, path)
-
-
-def _columns(rows) -> dict[str, list[float]]:
-    names = rows[-1] if rows else {}  # a resumed history may have begun with others
-    return {name: [row[name] for row in rows] for name in names if all(name in row for row in rows)}
+    return Run(model, columns(rows), metrics, path)
 
 
 def _say_interrupted(run, epochs):

@@ -90,6 +90,8 @@ def label_curve(
     numbers = check_positive_integers("labels_per_class", labels_per_class)
     check_positive_integer("seeds", seeds)
     check_positive_integer("steps", steps)
+    if progress is not None and not callable(progress):
+        raise ValueError(f"`progress` must be None or a function. Received: {progress!r}")
     x, y = _arrays(train, "train")
     test_x, test_y = _arrays(test, "test")
     say = progress or (lambda text: None)
