@@ -193,6 +193,11 @@ def compare(
 
 def _makers(models, shape) -> dict:
     """From label to a function of the seed."""
+    if not isinstance(models, (dict, list, tuple)):
+        raise ValueError(
+            "`models` must be a list of names and functions, or a dict of them by label. "
+            f"Received: {models!r}"
+        )
     named, makers = isinstance(models, dict), {}
     for label, model in models.items() if named else ((None, model) for model in models):
         if isinstance(model, str):

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from aezoo import _checks
-from aezoo._arguments import check_choice, check_path, reason_of
+from aezoo._arguments import check_choice, check_flag, check_path, reason_of
 from aezoo._autoencoder import Autoencoder
 from aezoo._export_formats import PACKAGES, RUNNERS, SUFFIXES, WRITERS, rebuilt
 from aezoo.layers._penalty import outputs_alone
@@ -95,7 +95,7 @@ def export(
     >>> found.difference < 1e-4
     True
     """
-    path = _checked_path(path, format, overwrite)
+    path = _checked_path(path, format, check_flag("overwrite", overwrite))
     check_choice("part", part, PARTS)
     check_choice("quantize", quantize, (None, "int8"))
     check_choice("input_dtype", input_dtype, ("float32", "uint8"))

@@ -12,6 +12,7 @@ from aezoo.closed_form._passes import Sample
 from aezoo.closed_form._solve import principal_components, ridge
 from aezoo.closed_form.marginalized import ClippedNoise, clipped_map, exact_map
 from aezoo.layers import GaussianCorruption, MaskingCorruption
+from tests.conftest import is_closed_form
 
 
 def normal(samples, features, seed=0, scale=1.0):
@@ -365,3 +366,19 @@ def test_sample_is_drawn_evenly():
         sample.add(rows)
     assert len(set(sample.rows.tolist())) == 200
     assert 4300 < sample.rows.mean() < 5700
+
+
+@pytest.mark.parametrize("name", [*filter(is_closed_form, aezoo.list_models())])
+def test_one_number_is_the_shape_of_a_vector(name):
+    if name == "patch_ae":
+        with pytest.raises(ValueError, match=r"`input_shape` must be .*Received: 7"):
+            aezoo.create(name, 7)
+    else:
+        assert aezoo.create(name, 7).input_shape == (None, 7)
+
+
+def test_validation_data_with_weights_are_refused_before_the_sums(digits):
+    model = aezoo.pca_ae((8, 8, 1), 4)
+    with pytest.raises(ValueError, match=r"`validation_data` must be .*Received: 3 parts"):
+        model.fit(digits, validation_data=(digits, digits, np.ones(len(digits))), verbose=0)
+    assert model.sums is None

@@ -95,6 +95,12 @@ class ClosedForm(Autoencoder):
         x = _checks.check_training_data(self, _checks.as_array(x), y)
         if validation_split and validation_data is None:
             x, y, _, validation_data = _checks.split_arrays(x, y, {}, validation_split)
+        parts = validation_data if isinstance(validation_data, tuple) else (validation_data,)
+        if len(parts) not in (1, 2):
+            raise ValueError(
+                "`validation_data` must be inputs, or (inputs, targets), for a closed form. "
+                f"Received: {len(parts)} parts"
+            )
         run = keras.callbacks.CallbackList(
             callbacks,
             add_history=True,
@@ -108,7 +114,6 @@ class ClosedForm(Autoencoder):
         run.on_epoch_begin(0)
         logs = self._solve(x, y, None, steps_per_epoch, run)
         if validation_data is not None:
-            parts = validation_data if isinstance(validation_data, tuple) else (validation_data,)
             errors = self.evaluate(*parts, batch_size=batch_size, verbose=0, return_dict=True)
             logs |= {f"val_{name}": value for name, value in errors.items()}
         run.on_epoch_end(0, logs)

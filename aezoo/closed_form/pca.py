@@ -83,10 +83,11 @@ def pca_ae(
     """
     seeds = Seeds(seed)
     encoder = pca_encoder(input_shape, latent_dim, seeds)
+    shape = encoder.input_shape[1:]
     inputs = keras.Input((latent_dim,), name="code")
     start = keras.initializers.GlorotUniform(seed=seeds())
-    x = layers.Dense(math.prod(input_shape), kernel_initializer=start, name="output")(inputs)
-    decoder = keras.Model(inputs, reconstruction(x, input_shape, output_activation), name="decoder")
+    x = layers.Dense(math.prod(shape), kernel_initializer=start, name="output")(inputs)
+    decoder = keras.Model(inputs, reconstruction(x, shape, output_activation), name="decoder")
     return closed_form(
         encoder,
         decoder,

@@ -89,6 +89,7 @@ def random_feature_ae(
         regularization = check_number("regularization", regularization, 0)
     seeds = Seeds(seed)
     encoder = pca_encoder(input_shape, latent_dim, seeds)
+    shape = encoder.input_shape[1:]
     start = {
         "kernel_initializer": keras.initializers.RandomNormal(stddev=1.0, seed=seeds()),
         "bias_initializer": keras.initializers.RandomNormal(stddev=0.5, seed=seeds()),
@@ -97,8 +98,8 @@ def random_feature_ae(
     x = layers.Dense(features, "relu", name="features", **start)(inputs)
     x = layers.Concatenate(name="code_and_features")([inputs, x])
     start = keras.initializers.GlorotUniform(seed=seeds())
-    x = layers.Dense(math.prod(input_shape), kernel_initializer=start, name="output")(x)
-    decoder = keras.Model(inputs, reconstruction(x, input_shape, output_activation), name="decoder")
+    x = layers.Dense(math.prod(shape), kernel_initializer=start, name="output")(x)
+    decoder = keras.Model(inputs, reconstruction(x, shape, output_activation), name="decoder")
     return closed_form(
         encoder,
         decoder,
