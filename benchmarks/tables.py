@@ -11,7 +11,7 @@ import re
 
 from benchmarks import code_size as code_size_task
 from benchmarks import denoising as denoising_task
-from benchmarks import scaling
+from benchmarks import scaling, scaling_sizes
 from benchmarks._results import RESULTS, save
 from benchmarks.starting_point.__main__ import PROGRAMS
 
@@ -261,7 +261,7 @@ def main() -> None:
                 text = pattern(section).sub(lambda _, made=made: made, text)
         page.write_text(text)
     training_speed_picture(read("training_speed")[0])
-    for task in (code_size_task, denoising_task, scaling):
+    for task in (code_size_task, denoising_task, scaling, scaling_sizes):
         task.picture(read(task.__name__.split(".")[-1])[0])
 
 
