@@ -12,6 +12,7 @@ from aezoo._checks import as_array, batches, inputs_of, is_array, is_dataset, sa
 from aezoo._jax import keeping_variables
 from aezoo._pixels import PixelModel, scale_pixels
 from aezoo._replicas import blocks_of, predict, scope_of, weigh
+from aezoo.callbacks import StopOnNaN
 
 VALIDATION_SEED = 0
 
@@ -151,42 +152,64 @@ class Autoencoder(PixelModel):
         Raises:
             ValueError: before the first step, if the data cannot be right: labels as
                 targets, NaN or infinity, values that the decoder cannot reach, wrong
-                shape or dtype, no samples.
+                shape or dtype, no samples. A later batch of a dataset that cannot be right
+                is named by its number when it comes.
+            FloatingPointError: if the loss became NaN or infinite; the model is then what it
+                was before that epoch.
         """
         counted = {"epochs": epochs, "batch_size": batch_size, "validation_split": validation_split}
         _checks.check_fit_options({**counted, **options})
         y = as_array(y)
-        x = _checks.check_training_data(self, as_array(x), y)
+        x = _checks.check_training_data(self, as_array(x), y, options.get("steps_per_epoch"))
         if y is None and options.get("sample_weight") is not None:
             y = x  # without targets Keras would pass the weights over
         if validation_split and validation_data is None:
             x, y, options, validation_data = _checks.split_arrays(x, y, options, validation_split)
         if validation_data is not None:
-            validation_data = self._validation_data(validation_data)
+            validation_data = self._validation_data(
+                validation_data, options.get("validation_steps")
+            )
         if not is_array(x) and not isinstance(x, keras.utils.PyDataset):
             options.setdefault("shuffle", False)
+        callbacks, watch = self._watched(options.pop("callbacks", None))
         data = {
-            "x": _guarded(x),
+            "x": _checks.guarded(self, x),
             "y": y,
             "batch_size": batch_size,
             "validation_data": validation_data,
+            "callbacks": callbacks,
             **options,
         }
         with (
             _checks.naming_bad_batches(),
             keeping_variables(self),
-            blocks_of(self, data, epochs) as data,
+            blocks_of(self, data) as data,
         ):
-            return super().fit(epochs=epochs, **data)
+            history = super().fit(epochs=epochs, **data)
+        if watch is not None and watch.failed_epoch is not None:
+            raise FloatingPointError(
+                f"The loss became NaN or infinite in epoch {watch.failed_epoch + 1}, and the model "
+                "is again what it was before; try a lower learning rate or "
+                "optimizer=keras.optimizers.Adam(clipnorm=1.0). "
+                f"Received: loss {history.history['loss'][-1]}"
+            )
+        return history
 
     def evaluate(self, x=None, y=None, batch_size: int | None = None, **options):
         """`keras.Model.evaluate` on inputs alone; corrupts as validation in `fit` does."""
         if not options.get("_use_cached_eval_dataset"):
             _checks.check_fit_options({"batch_size": batch_size, **options})
-            x = _checks.check_training_data(self, as_array(x), y)
+            y = as_array(y)
+            x = _checks.check_training_data(self, as_array(x), y, options.get("steps"))
             if self.corruption is not None:
                 x, y = self._corrupted(x, y)
-            data = {"x": _guarded(x), "y": y, "batch_size": batch_size, "shuffle": False, **options}
+            data = {
+                "x": _checks.guarded(self, x),
+                "y": y,
+                "batch_size": batch_size,
+                "shuffle": False,
+                **options,
+            }
             blocks = blocks_of(self, data)
             with _checks.naming_bad_batches(), keeping_variables(self), blocks as data:
                 data.pop("shuffle")
@@ -232,6 +255,22 @@ class Autoencoder(PixelModel):
         y, sample_weight = self._target(x, y), _per_sample(sample_weight, y_pred)
         return super().compute_metrics(x, y, y_pred, sample_weight)
 
+    def _watched(self, callbacks):
+        """The callbacks with one that stops at a loss that is not finite, and that one or None."""
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            given = callbacks.callbacks
+        else:
+            given = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+        given = [callback for callback in given if callback is not None]
+        if any(isinstance(callback, StopOnNaN) for callback in given):
+            return callbacks, None
+        watch = StopOnNaN()
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            watch.set_model(self)
+            callbacks.append(watch)
+            return callbacks, watch
+        return [watch, *given], watch  # first, so that no other one saves what is not finite
+
     def _target(self, x, y):
         """What is to be reconstructed: the clean input, where no target was given."""
         if y is None:
@@ -242,6 +281,7 @@ class Autoencoder(PixelModel):
     def _checked(self, network, x):
         """Arrays are checked whole; everything else is checked by the network itself."""
         x = _checks.check_batches(as_array(x))
+        _checks.check_ends(x, name="a number of batches")
         if is_array(x):
             _checks.check_inputs(x, network.inputs[0].shape[1:])
         return x
@@ -250,13 +290,17 @@ class Autoencoder(PixelModel):
         check_positive_integer("batch_size", batch_size)
         return predict(network, self._checked(network, x), batch_size)
 
-    def _validation_data(self, data):
+    def _validation_data(self, data, steps=None):
         x, y, *weights = (*data, None)[:3] if isinstance(data, tuple) and data else (data, None)
         weights = [weight for weight in weights if weight is not None]
-        x = _checks.check_training_data(self, as_array(x), y)
+        y = as_array(y)
+        x = _checks.check_training_data(self, as_array(x), y, steps)
+        for weight in weights:
+            _checks.check_weights(to_numpy(as_array(weight)))
         if self.corruption is not None:
             x, y = self._corrupted(x, y)
-        return _guarded(x) if y is None and not weights else (x, y, *weights)
+        x = _checks.guarded(self, x)
+        return x if y is None and not weights else (x, y, *weights)
 
     def _corrupted(self, x, y):
         """Evaluation data with inputs corrupted by a fixed seed, and clean targets."""
@@ -287,12 +331,3 @@ def _per_sample(sample_weight, y_pred):
     if sample_weight is None or len(sample_weight.shape) != 1:
         return sample_weight
     return ops.reshape(sample_weight, (-1, *[1] * (len(y_pred.shape) - 2)))
-
-
-def _guarded(x):
-    """A dataset of floats that names a NaN where it comes, after the first batch too."""
-    if not is_dataset(x):
-        return x
-    from aezoo.data._pipeline import guard
-
-    return guard(x)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
-from aezoo._arguments import check_number, check_positive_integer, check_seed
+from aezoo._arguments import check_number, check_positive_integer, check_seed, reason_of
 from aezoo._output_range import output_range
 
 PIXEL_RANGES = {"uint8": 255.0, "uint16": 65535.0}
@@ -47,7 +47,21 @@ def to_numpy(data) -> np.ndarray:
 
 
 def as_array(data):
-    """Lists and data frames as arrays; datasets, arrays and generators as they are."""
+    """Lists, data frames and sparse matrices as arrays; other data as they are.
+
+    Raises:
+        ValueError: if a list is uneven, or a masked array has masked entries.
+    """
+    if isinstance(data, np.ma.MaskedArray):
+        if np.ma.is_masked(data):
+            where = tuple(int(i) for i in np.argwhere(np.ma.getmaskarray(data))[0])
+            raise ValueError(
+                "Data must not have masked entries, whose values mean nothing; fill them first, "
+                f"with aezoo.impute for one. Received: a masked array with a mask at {where}"
+            )
+        data = data.data
+    if type(data).__module__.startswith("scipy.sparse"):
+        data = data.toarray()
     if isinstance(data, (list, tuple)) or hasattr(data, "to_numpy"):
         try:
             array = np.asarray(data)
@@ -105,9 +119,11 @@ def check_fit_options(options: dict) -> None:
     weights = options.get("sample_weight")
     if weights is not None and (not is_array(weights) or not len(weights.shape)):
         raise ValueError(
-            "`sample_weight` must be None or an array of one number a sample. "
+            "`sample_weight` must be None or an array of one number per sample. "
             f"Received: {weights!r}"
         )
+    if weights is not None:
+        check_weights(to_numpy(weights))
     if options.get("class_weight") is not None:
         raise ValueError(
             "`class_weight` must be None, as there are no classes to weigh. "
@@ -144,7 +160,7 @@ def samples_of(batch):
     return batch
 
 
-def check_inputs(x, shape: tuple, name: str = "Input") -> None:
+def check_inputs(x, shape: tuple, name: str = "Input", where: str = "") -> None:
     """Checks dtype, shape and number of samples of one array."""
     check_dtype(x.dtype)
     received = tuple(x.shape)
@@ -155,39 +171,66 @@ def check_inputs(x, shape: tuple, name: str = "Input") -> None:
             hint = "; one sample alone is a batch of one, x[None]"
         elif received[1:] == tuple(shape)[:-1] and shape[-1] == 1:
             hint = "; add the channel with x[..., None]"
-        raise ValueError(f"{name} must have the shape {expected}{hint}. Received: {received}")
+        raise ValueError(
+            f"{name} must have the shape {expected}{hint}. Received: {received}{where}"
+        )
     if received[0] == 0:
-        raise ValueError(f"{name} must hold at least one sample. Received: {received}")
+        raise ValueError(f"{name} must hold at least one sample. Received: {received}{where}")
 
 
-def check_values(x, low: float, high: float, name: str = "Input") -> None:
+def largest_value() -> float:
+    """The largest value whose squared errors can be summed over a sample in Keras's float."""
+    return float(np.sqrt(np.finfo(keras.config.floatx()).max)) / 1e4
+
+
+def check_weights(weights, where: str = "") -> None:
+    """Sample weights must be finite and not negative."""
+    smallest, largest = (weights.min(), weights.max()) if weights.size else (0, 0)
+    if not (smallest >= 0 and np.isfinite(largest)):
+        raise ValueError(
+            "Sample weights must be finite and at least 0. "
+            f"Received: {'NaN' if np.isnan(smallest) else f'{smallest:g} to {largest:g}'}{where}"
+        )
+
+
+def check_values(x, low: float, high: float, name: str = "Input", where: str = "") -> None:
     """Checks that all values are finite and inside [low, high] once pixels are scaled."""
     if check_dtype(x.dtype) in (*PIXEL_RANGES, "bool"):
         return
-    first = 0
+    first, limit = 0, largest_value()
     smallest, largest = np.inf, -np.inf
     for batch in batches(x, 4096):
         batch = to_numpy(batch)
-        finite = np.isfinite(batch)
-        if not finite.all():
-            where = np.argwhere(~finite)[0]
-            value = batch[tuple(where)]
+        with np.errstate(invalid="ignore"):
+            good = np.abs(batch) <= limit
+        if not good.all():
+            place = np.argwhere(~good)[0]
+            value = batch[tuple(place)]
+            if np.isfinite(value):
+                must = f"be at most {limit:.2g} in size, so that squared errors do not overflow"
+            else:
+                must = "be finite"
             raise ValueError(
-                f"{name} must be finite. Received: {value} in sample {first + where[0]} "
-                f"at position {tuple(int(i) for i in where[1:])}"
+                f"{name} must {must}. Received: {value} in sample {first + place[0]} "
+                f"at position {tuple(int(i) for i in place[1:])}{where}"
             )
         smallest, largest = min(smallest, batch.min()), max(largest, batch.max())
         first += len(batch)
     if smallest < low or largest > high:
-        hint = (
-            "divide pixels by 255 or pass them as uint8"
-            if low == 0 and smallest >= 0
-            else "scale the data, or build the model with output_activation=None for any range"
-        )
         raise ValueError(
-            f"{name} must lie in [{low:g}, {high:g}], the range of the decoder's last "
-            f"activation: {hint}. Received: values from {smallest:g} to {largest:g}"
+            f"{name} must lie in {interval(low, high, smallest)}. "
+            f"Received: values from {smallest:g} to {largest:g}{where}"
         )
+
+
+def interval(low: float, high: float, smallest: float = -1.0) -> str:
+    """The range of the decoder's last activation, and how data come to lie in it."""
+    hint = (
+        "divide pixels by 255 or pass them as uint8"
+        if low == 0 and smallest >= 0
+        else "scale the data, or build the model with output_activation=None for any range"
+    )
+    return f"[{low:g}, {high:g}], the range of the last activation of the decoder: {hint}"
 
 
 def check_targets(y, shape: tuple) -> None:
@@ -203,16 +246,23 @@ def check_targets(y, shape: tuple) -> None:
         )
 
 
-def check_training_data(model, x, y=None):
+def check_training_data(model, x, y=None, steps: int | None = None):
     """Stops before the first step what cannot be right; returns the `x` to go on with.
 
     Arrays are checked wholly, and so are those behind `aezoo.data.load`; everything else is
-    checked by its first batch. A generator gives its
-    first batch back through the iterator that is returned.
+    checked by its first batch here, and by `guarded` batch by batch. A generator gives its first
+    batch back through the iterator that is returned.
+
+    Args:
+        model: The `Autoencoder`.
+        x: Array, dataset, PyDataset or iterator of batches.
+        y: Targets of an array, or None.
+        steps: Number of batches that will be taken of a dataset; None is all of them.
     """
     if x is None:
         raise ValueError("`x` must be an array or a dataset of inputs. Received: None")
     check_batches(x, "`x`")
+    check_ends(x, steps)
     if is_array(x):
         first = (x,) if y is None else (x, y)
     elif y is not None:
@@ -221,33 +271,110 @@ def check_training_data(model, x, y=None):
         first = x.aezoo_rows.columns
     else:
         once = isinstance(x, Iterator)
-        first = next(x if once else batches(x), None)
+        with naming_bad_batches():
+            first = next(x if once else batches(x), None)
         if first is None:
             raise ValueError("The dataset must hold at least one batch. Received: an empty dataset")
         if once:
             x = (batch for batch in itertools.chain([first], x))
-    inputs, targets = samples_of(first), None
-    if isinstance(first, (tuple, list)) and len(first) > 1:
-        targets = first[1]
-    if not hasattr(inputs, "shape"):
-        raise ValueError(
-            "`x` must give one array of inputs a batch. "
-            f"Received: a batch of type {type(inputs).__name__}"
-        )
-    low, high = output_range(model.decoder)
-    check_inputs(inputs, model.inputs[0].shape[1:])
-    if targets is None:
-        check_values(inputs, low, high)
-    else:
-        check_targets(targets, model.output_shape[1:])
-        check_inputs(targets, model.output_shape[1:], "Targets")
-        if len(targets) != len(inputs):
-            raise ValueError(
-                f"Targets must be as many as the inputs, {len(inputs)}. Received: {len(targets)}"
-            )
-        check_values(inputs, -np.inf, np.inf)
-        check_values(targets, low, high, "Targets")
+    BatchCheck(model)(first)
     return x
+
+
+def check_ends(x, steps: int | None = None, name: str = "`steps_per_epoch`") -> None:
+    """Refuses a dataset that is known to have no end where no number of batches is given."""
+    if steps is None and is_dataset(x) and int(x.cardinality()) == -1:  # tf.data's INFINITE
+        raise ValueError(
+            f"A dataset must have an end, such as dataset.take(1000), or {name} must be given. "
+            "Received: a dataset that repeats without end"
+        )
+
+
+class BatchCheck:
+    """Refuses a batch that cannot be right, in one sentence.
+
+    Args:
+        model: The `Autoencoder` that is to be trained or evaluated on it.
+    """
+
+    def __init__(self, model):
+        self.range = output_range(model.decoder)
+        self.input_shape = tuple(model.inputs[0].shape[1:])
+        self.output_shape = tuple(model.output_shape[1:])
+
+    def __call__(self, batch, number: int | None = None) -> None:
+        where = "" if number is None else f" in batch {number}"
+        inputs, targets, weights = samples_of(batch), None, None
+        if isinstance(batch, (tuple, list)):
+            targets, weights = (*batch[1:3], None, None)[:2]
+        if not hasattr(inputs, "shape"):
+            raise ValueError(
+                "`x` must give one array of inputs per batch. "
+                f"Received: a batch of type {type(inputs).__name__}{where}"
+            )
+        check_inputs(inputs, self.input_shape, where=where)
+        if targets is None:
+            check_values(inputs, *self.range, where=where)
+        else:
+            check_targets(targets, self.output_shape)
+            check_inputs(targets, self.output_shape, "Targets", where)
+            if len(targets) != len(inputs):
+                raise ValueError(
+                    f"Targets must be as many as the inputs, {len(inputs)}. "
+                    f"Received: {len(targets)}{where}"
+                )
+            check_values(inputs, -np.inf, np.inf, where=where)
+            check_values(targets, *self.range, "Targets", where)
+        if weights is not None:
+            check_weights(to_numpy(weights), where)
+
+
+def guarded(model, x):
+    """The same data, which stop with a sentence at a batch that cannot be right.
+
+    Arrays, and those behind `aezoo.data.load`, were checked wholly already.
+    """
+    if is_dataset(x):
+        from aezoo.data._pipeline import guard, rows_of
+
+        return x if rows_of(x) is not None else guard(x, BatchCheck(model))
+    if is_array(x) or x is None:
+        return x
+    if isinstance(x, keras.utils.PyDataset):
+        return CheckedBatches(x, BatchCheck(model))
+    return _checked_one_by_one(x, BatchCheck(model))
+
+
+def _checked_one_by_one(batches, check):
+    for number, batch in enumerate(batches):
+        check(batch, number)
+        yield batch if isinstance(batch, tuple) else (batch,)  # Keras takes no bare array
+
+
+class CheckedBatches(keras.utils.PyDataset):
+    """A PyDataset whose batches are checked as they are read."""
+
+    def __init__(self, batches, check):
+        super().__init__(batches.workers, batches.use_multiprocessing, batches.max_queue_size)
+        self.batches, self.check = batches, check
+
+    def __len__(self):
+        return len(self.batches)
+
+    @property
+    def num_batches(self):
+        return self.batches.num_batches
+
+    def __getitem__(self, index):
+        batch = self.batches[index]
+        self.check(batch, index)
+        return batch
+
+    def on_epoch_begin(self):
+        self.batches.on_epoch_begin()
+
+    def on_epoch_end(self):
+        self.batches.on_epoch_end()
 
 
 def split_arrays(x, y, options, share):
@@ -271,16 +398,27 @@ def split_arrays(x, y, options, share):
     return x[:cut], None if y is None else y[:cut], options, validation
 
 
-NOT_FINITE = "Input must be finite. Received: NaN or infinity in batch"
+BAD_BATCH = "<aezoo: {} :aezoo>"  # around a sentence that goes through TensorFlow's errors
 
 
 @contextlib.contextmanager
 def naming_bad_batches():
-    """Turns TensorFlow's report of a batch that `guard` refused into its one sentence."""
+    """Turns TensorFlow's report of a batch that was refused, or not read, into one sentence."""
     try:
         yield
     except Exception as error:
-        found = re.search(rf"\[{re.escape(NOT_FINITE)}\] \[(\d+)\]", str(error))
-        if not found:
+        text = str(error)
+        before, after = map(re.escape, BAD_BATCH.split("{}"))
+        refused = re.search(f"{before}(.*?){after}", text, re.DOTALL)
+        if refused:
+            raise ValueError(refused[1]) from None
+        if not type(error).__module__.startswith("tensorflow") or "Iterator" not in text:
             raise
-        raise ValueError(f"{NOT_FINITE} {found[1]}") from None
+        raised = re.search(r"(?m)^(?:.*: )?(\w*(?:Error|Exception)): (.+)$", text)
+        if raised and raised[1] == "ValueError" and " Received: " in raised[2]:
+            raise ValueError(raised[2]) from None
+        raised = raised or re.search(r"with iterator: (\S+): (.+)", text)
+        reason = ": ".join(raised.groups()) if raised else reason_of(error)
+        raise RuntimeError(
+            f"The dataset must give each of its batches without an error. Received: {reason}"
+        ) from error

@@ -54,7 +54,7 @@ def scope_of(model):
     return workers_of(model).scope()
 
 
-def blocks_of(model, data: dict, epochs: int = 1):
+def blocks_of(model, data: dict):
     """A context of the arguments that `fit` runs on: many steps in one call, where it may."""
     if keras.backend.backend() != "tensorflow":
         return contextlib.nullcontext(data)
@@ -63,7 +63,7 @@ def blocks_of(model, data: dict, epochs: int = 1):
         return distribution.shares(model, data)
     from aezoo._fused import blocks
 
-    return blocks(model, data, epochs)
+    return blocks(model, data)
 
 
 def predict(network, x, batch_size: int):

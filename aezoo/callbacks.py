@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from aezoo._arguments import check_number, check_positive_integer
-from aezoo._checks import batches, inputs_of
+from aezoo._checks import batches, inputs_of, to_numpy
 from aezoo._replicas import workers_of
 from aezoo._schedule import inner_optimizer
 
@@ -105,7 +105,9 @@ class StopOnNaN(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         kept = [*self.model.weights, *self.model.optimizer.variables]
-        self._kept = [(variable, keras.ops.convert_to_numpy(variable)) for variable in kept]
+        self._kept = [
+            (variable, to_numpy(keras.ops.convert_to_tensor(variable))) for variable in kept
+        ]
 
     def on_epoch_end(self, epoch, logs=None):
         if not np.isfinite((logs or {}).get("loss", 0.0)):

@@ -1,5 +1,7 @@
 """Blocks of steps in one call give what Keras's own loop gives, step by step."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -13,13 +15,16 @@ MODELS = [name for name in aezoo.list_models() if not is_closed_form(name)]
 
 
 class SingleBatches(keras.callbacks.Callback):
-    """Asks for single batches, so that Keras's own loop runs; counts what it sees."""
+    """Looks at the model between batches, so that Keras's own loop runs; counts what it sees."""
 
     def on_train_begin(self, logs=None):
         self.batches = []
 
     def on_train_batch_end(self, batch, logs=None):
-        self.batches.append(batch)
+        self.batches.append(int(self.model.optimizer.iterations))
+
+
+pytestmark = pytest.mark.filterwarnings("ignore:fit and evaluate take one batch per call")
 
 
 def make(name="dense_ae", **options):
@@ -238,18 +243,156 @@ def test_backup_and_restore_goes_on(digits, tmp_path):
         np.testing.assert_allclose(one, two, atol=1e-5)
 
 
+class Logs(keras.callbacks.Callback):
+    """Keeps the logs of every batch."""
+
+    def __init__(self, stop_at=None):
+        super().__init__()
+        self.seen, self.stop_at = [], stop_at
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.seen.append(batch)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen.append((batch, logs))
+        if batch == self.stop_at:
+            self.model.stop_training = True
+
+    def on_test_batch_end(self, batch, logs=None):
+        self.seen.append(("test", batch, logs))
+
+
+class LogsOfKeras(Logs):
+    """The same from Keras's own loop."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.weights = self.model.get_weights()
+
+
+def test_callbacks_that_look_at_batches_are_told_of_each_step_of_a_block(digits):
+    seen = []
+    for callback in (LogsOfKeras(), Logs()):
+        model = make(jit_compile=True)
+        model.fit(digits[:250], batch_size=16, epochs=2, shuffle=False, verbose=0,
+                  callbacks=[callback], validation_data=digits[300:350])  # fmt: skip
+        assert bool(model.fused_functions) == (type(callback) is Logs)
+        seen.append(callback.seen)
+    assert len(seen[0]) == 2 * (2 * 16 + 4)
+    for expected, told in zip(*seen, strict=True):
+        if isinstance(expected, int):
+            assert told == expected
+            continue
+        assert told[:-1] == expected[:-1]
+        assert told[-1] == pytest.approx(expected[-1], rel=1e-3)
+
+
+def test_a_callback_of_batches_stops_within_a_block(digits):
+    logs = Logs(stop_at=3)
+    model = make()
+    history = model.fit(digits[:250], batch_size=16, epochs=5, verbose=0, callbacks=[logs])
+    assert model.fused_functions
+    assert history.epoch == [0]
+    assert [batch for batch in logs.seen if isinstance(batch, int)] == [0, 1, 2, 3]
+
+
 @pytest.mark.parametrize(
     "callback",
     [
         keras.callbacks.TerminateOnNaN(),
         keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: None),
-        keras.callbacks.ModelCheckpoint("unused.keras", save_freq=1000),
     ],
 )
-def test_callbacks_that_look_at_batches_get_batches(callback, digits):
+def test_callbacks_that_read_logs_alone_keep_the_blocks(callback, digits, recwarn):
     model = make()
     model.fit(digits[:64], verbose=0, callbacks=[callback])
+    assert model.fused_functions
+    assert not [one for one in recwarn if "one batch per call" in str(one.message)]
+
+
+class SetsRate(keras.callbacks.Callback):
+    def on_train_batch_begin(self, batch, logs=None):
+        self.model.optimizer.learning_rate = 0.01 / (batch + 1)
+
+
+class KeepsOptimizer(keras.callbacks.Callback):
+    def __init__(self, optimizer):
+        super().__init__()
+        self.kept = optimizer
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.kept.learning_rate = 0.1
+
+
+def test_callbacks_that_work_with_the_model_get_single_batches_and_it_is_said_once(
+    digits, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(_fused, "_said", set())
+    model = make()
+    closed_over = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: model.stop_training
+    )
+    checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "unused.keras", save_freq=1000)
+    for callback in (SetsRate(), KeepsOptimizer(model.optimizer), closed_over, checkpoint):
+        name = type(callback).__name__
+        with pytest.warns(UserWarning, match=f"one batch per call.*the callback {name}"):
+            model.fit(digits[:64], verbose=0, callbacks=[callback])
+        with warnings.catch_warnings(record=True) as said:
+            model.fit(digits[:64], verbose=0, callbacks=[callback])
+        assert not [one for one in said if "one batch per call" in str(one.message)]
     assert not model.fused_functions
+
+
+@pytest.mark.parametrize("steps", [5, 23])
+def test_epochs_of_any_number_of_steps_stay_in_blocks(steps, digits):
+    """Keras's loop goes on in the data from epoch to epoch, and so do the blocks."""
+    x = digits[:250].astype("float32") / 255
+    endless = tf.data.Dataset.from_tensor_slices(x[:240]).batch(16).repeat()
+    for data in (endless, endless.take(15)):
+        trained = []
+        for callbacks in ([SingleBatches()], []):
+            model = make()
+            model.fit(endless if callbacks else data, steps_per_epoch=steps, epochs=3, verbose=0,
+                      callbacks=callbacks)  # fmt: skip
+            assert bool(model.fused_functions) != bool(callbacks)
+            assert model.optimizer.iterations == 3 * steps
+            trained.append(model.get_weights())
+        for one, two in zip(*trained, strict=True):
+            np.testing.assert_allclose(one, two, atol=1e-5)
+    model = make()
+    losses = model.fit(x, steps_per_epoch=steps, epochs=3, verbose=0).history["loss"]
+    assert model.optimizer.iterations == 3 * steps
+    assert losses[-1] < losses[0]
+
+
+def test_generators_and_py_datasets_stay_in_blocks(digits):
+    class Cut(keras.utils.PyDataset):
+        def __len__(self):
+            return 16
+
+        def __getitem__(self, step):
+            return digits[16 * step : 16 * (step + 1)]
+
+    data = {
+        "PyDataset": (Cut, {}),
+        "generator": (lambda: iter([digits[16 * i : 16 * (i + 1)] for i in range(32)]),
+                      {"steps_per_epoch": 16}),
+    }  # fmt: skip
+    model = make()
+    expected = model.fit(digits[:256], batch_size=16, shuffle=False, verbose=0).history["loss"]
+    for name, (begin, options) in data.items():
+        model = make()
+        losses = model.fit(begin(), epochs=2, shuffle=False, verbose=0, **options).history["loss"]
+        assert model.fused_functions, name
+        np.testing.assert_allclose(losses[:1], expected, rtol=1e-4)
+
+
+def test_the_choice_of_xla_does_not_depend_on_the_number_of_epochs(digits):
+    first = []
+    for epochs in (1, 40):
+        model = make("vae")
+        data = aezoo.data.load(digits[:64], batch_size=16, seed=0)
+        first.append(model.fit(data, epochs=epochs, verbose=0).history["loss"][0])
+    assert first[0] == first[1]
 
 
 @pytest.mark.parametrize("options", [{"run_eagerly": True}, {"steps_per_execution": 2}])
@@ -311,7 +454,7 @@ def test_evaluate_in_blocks_is_evaluate(digits):
 
 class OnTestBatch(keras.callbacks.Callback):
     def on_test_batch_end(self, batch, logs=None):
-        pass
+        self.weights = self.model.weights
 
 
 def test_float_arrays_of_load_are_checked_wholly_and_gathered(digits):

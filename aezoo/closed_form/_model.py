@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from aezoo import _checks
-from aezoo._autoencoder import Autoencoder, _guarded
+from aezoo._autoencoder import Autoencoder
 from aezoo._replicas import distribution_of, scope_of
 from aezoo.closed_form._moments import Moments
 from aezoo.closed_form._passes import Sample, Stage, blocks
@@ -92,7 +92,7 @@ class ClosedForm(Autoencoder):
         counted |= {"validation_split": validation_split, "verbose": verbose}
         _checks.check_fit_options({**counted, "callbacks": callbacks})
         y = _checks.as_array(y)
-        x = _checks.check_training_data(self, _checks.as_array(x), y)
+        x = _checks.check_training_data(self, _checks.as_array(x), y, steps_per_epoch)
         if validation_split and validation_data is None:
             x, y, _, validation_data = _checks.split_arrays(x, y, {}, validation_split)
         parts = validation_data if isinstance(validation_data, tuple) else (validation_data,)
@@ -223,7 +223,7 @@ class ClosedForm(Autoencoder):
         sample, count = Sample(SAMPLE_ROWS), itertools.count()
 
         def watched(first: bool):
-            parts = blocks(_guarded(x), y, steps)
+            parts = blocks(_checks.guarded(self, x), y, steps)
             for block in parts if workers is None else workers.rows(parts):
                 step = next(count)
                 if run:

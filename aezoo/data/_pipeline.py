@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
+import random
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from aezoo._checks import NOT_FINITE
-from aezoo._checks import batches as cut_batches
+from aezoo._checks import BAD_BATCH, interval, largest_value, to_numpy
 
 
 @dataclasses.dataclass
@@ -178,46 +177,115 @@ def from_pairs(pairs, like):
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 
-def from_batches(batches):
-    """A dataset of what a generator or a `keras.utils.PyDataset` gives."""
-    if isinstance(batches, keras.utils.PyDataset):
-        first, again = batches[0], lambda: _one_epoch(batches)
-    else:
-        first = next(batches)
-        again = lambda: itertools.chain([first], batches)  # noqa: E731
+def from_batches(batches, shuffle: bool = False):
+    """A dataset of what a generator or a `keras.utils.PyDataset` gives.
+
+    Args:
+        batches: An iterator, which is read once, or a PyDataset.
+        shuffle: Whether a PyDataset's batches come in another order every epoch.
+    """
+    known = isinstance(batches, keras.utils.PyDataset)
+    first = _as_arrays(batches[0] if known else next(batches))
+    waiting = [first]  # for an iterator, which cannot begin again
+
+    def again():
+        if not known:
+            while waiting:
+                yield waiting.pop()
+            yield from map(_as_arrays, batches)
+            return
+        batches.on_epoch_begin()
+        order = list(range(len(batches)))
+        if shuffle:
+            random.shuffle(order)  # as Keras does; `keras.utils.set_random_seed` fixes it
+        for step in order:
+            yield _as_arrays(batches[step])
+        batches.on_epoch_end()
+
     spec = tf.nest.map_structure(
         lambda part: tf.TensorSpec((None, *part.shape[1:]), part.dtype), first
     )
     dataset = tf.data.Dataset.from_generator(again, output_signature=spec)
-    if isinstance(batches, keras.utils.PyDataset):
+    if known:
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(batches)))
+    dataset.aezoo_first = first  # to be looked at without reading from an iterator
     return dataset
 
 
-def _one_epoch(batches):
-    yield from cut_batches(batches)
-    batches.on_epoch_end()
+def _as_arrays(batch):
+    """A batch as NumPy arrays, 64-bit floats as Keras's float; nothing for what is None."""
+    if isinstance(batch, (tuple, list)):
+        parts = [part for part in batch if part is not None]
+        return _as_arrays(parts[0]) if len(parts) == 1 else tuple(map(_as_arrays, parts))
+    array = to_numpy(batch)
+    return array.astype(keras.config.floatx()) if array.dtype == np.float64 else array
 
 
-def guard(dataset):
-    """The same dataset, which stops with a sentence at a batch that is not finite.
+def guard(dataset, check):
+    """The same dataset, which stops with a sentence at a batch that cannot be right.
 
-    The arrays behind a dataset of `from_arrays` were checked wholly already.
+    Args:
+        dataset: Batches of x, (x, y) or (x, y, sample weights).
+        check: The `aezoo._checks.BatchCheck` of the model, whose ranges and shapes are asked for.
     """
+    low, high = check.range
+    far = largest_value()
+    size = f"be at most {far:.2g} in size, so that squared errors do not overflow"
+    must = f"lie in {interval(low, high)}"
+
+    def refuse(bad, sentence, *values):
+        """Words are put together only where there is something to say."""
+
+        def stop():
+            text = tf.strings.format(BAD_BATCH.format(sentence), values)
+            tf.debugging.Assert(False, [text], summarize=-1)
+            return True
+
+        return tf.cond(bad, stop, lambda: True)
+
+    def check_range(part, step, name, smallest, largest, must):
+        least, most = tf.reduce_min(part), tf.reduce_max(part)
+        refuse(
+            (least < smallest) | (most > largest),
+            f"{name} must {must}. Received: values from {{}} to {{}} in batch {{}}",
+            least, most, step,
+        )  # fmt: skip
+
+    def check_shape(part, step, name, shape):
+        found = tf.shape(part)
+        same = tf.cond(
+            tf.equal(tf.size(found), len(shape) + 1),
+            lambda: tf.reduce_all(found[1:] == shape),
+            lambda: False,
+        )
+        expected = f"(samples, {', '.join(map(str, shape))})"
+        sentence = f"{name} must have the shape {expected}. Received: {{}} in batch {{}}"
+        with tf.control_dependencies([refuse(~same, sentence, found, step)]):
+            return tf.ensure_shape(tf.identity(part), (None, *shape))
 
     def checked(step, *batch):
-        for part in tf.nest.flatten(batch):
+        shapes = {"Input": check.input_shape, "Targets": check.output_shape, "Sample weights": None}
+        compared = list(shapes)[min(len(batch), 2) - 1]  # what the reconstruction is compared with
+        parts = []
+        for (name, shape), given in zip(shapes.items(), batch, strict=False):
+            part, *labels = tf.nest.flatten(given)
+            if shape is not None and part.shape[1:].as_list() != list(shape):
+                part = check_shape(part, step, name, shape)
+            sentence = f"{name} must hold at least one sample. Received: none in batch {{}}"
+            refuse(tf.shape(part)[0] == 0, sentence, step)
             if part.dtype.is_floating:
-                tf.debugging.Assert(
-                    tf.reduce_all(tf.math.is_finite(part)),
-                    [NOT_FINITE, step],
-                    summarize=1,
-                )
-        return batch[0] if len(batch) == 1 else batch
+                values = tf.cast(part, keras.config.floatx())
+                finite = tf.reduce_all(tf.math.is_finite(values))
+                sentence = f"{name} must be finite. Received: NaN or infinity in batch {{}}"
+                refuse(~finite, sentence, step)
+                check_range(values, step, name, -far, far, size)
+                if name == "Sample weights":
+                    check_range(values, step, name, 0.0, np.inf, "be at least 0")
+                elif name == compared and (low, high) != (-np.inf, np.inf):
+                    check_range(values, step, name, low, high, must)
+            parts.append((part, *labels) if isinstance(given, tuple) else part)
+        return parts[0] if len(parts) == 1 else tuple(parts)
 
-    floats = any(spec.dtype.is_floating for spec in tf.nest.flatten(dataset.element_spec))
-    if not floats or rows_of(dataset) is not None:
-        return dataset
     guarded = dataset.enumerate().map(
         lambda step, batch: checked(step, *(batch if isinstance(batch, tuple) else (batch,)))
     )
