@@ -11,8 +11,9 @@ from aezoo._arguments import as_json, check_positive_integer, check_seed
 from aezoo._checks import as_array, batches, inputs_of, is_array, is_dataset, samples_of, to_numpy
 from aezoo._jax import keeping_variables
 from aezoo._pixels import PixelModel, scale_pixels
-from aezoo._replicas import blocks_of, predict, scope_of, weigh
+from aezoo._replicas import added_losses, blocks_of, predict, scope_of, weigh
 from aezoo.callbacks import StopOnNaN
+from aezoo.layers._penalty import weighing_samples
 
 VALIDATION_SEED = 0
 
@@ -171,6 +172,7 @@ class Autoencoder(PixelModel):
             )
         if not is_array(x) and not isinstance(x, keras.utils.PyDataset):
             options.setdefault("shuffle", False)
+        x = self._begin(x)
         callbacks, watch = self._watched(options.pop("callbacks", None))
         data = {
             "x": _checks.guarded(self, x),
@@ -247,13 +249,36 @@ class Autoencoder(PixelModel):
             if self.built:
                 self.optimizer.build(self.trainable_variables)
 
+    def train_step(self, *args):
+        *_, weights = keras.utils.unpack_x_y_sample_weight(args[-1])
+        with weighing_samples(weights):
+            return super().train_step(*args)
+
+    def test_step(self, *args):
+        *_, weights = keras.utils.unpack_x_y_sample_weight(args[-1])
+        with weighing_samples(weights):
+            return super().test_step(*args)
+
+    def reset_metrics(self):
+        super().reset_metrics()
+        for layer in self._flatten_layers():  # each epoch and each evaluation begins here
+            if hasattr(layer, "begin_evaluation"):
+                layer.begin_evaluation()
+
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         y, sample_weight = self._target(x, y), _per_sample(sample_weight, y_pred)
-        return weigh(super().compute_loss(x, y, y_pred, sample_weight, training))
+        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+        for penalty in added_losses():
+            loss += self._aggregate_additional_loss(penalty)
+        return weigh(loss)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         y, sample_weight = self._target(x, y), _per_sample(sample_weight, y_pred)
         return super().compute_metrics(x, y, y_pred, sample_weight)
+
+    def _begin(self, x):
+        """What a family takes from the data before `fit`; returns the data to train on."""
+        return x
 
     def _watched(self, callbacks):
         """The callbacks with one that stops at a loss that is not finite, and that one or None."""

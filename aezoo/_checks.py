@@ -70,8 +70,6 @@ def as_array(data):
                 "Data must be numbers, of as many in each sample. "
                 f"Received: a {type(data).__name__} of uneven parts"
             ) from error
-        if array.dtype == np.float64:
-            array = array.astype(keras.config.floatx())
         return array
     return scale_for_torch(data)
 

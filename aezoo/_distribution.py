@@ -63,6 +63,20 @@ def all_reduce(tensor):
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tensor)
 
 
+def all_gather(tensor):
+    """The rows of all replicas, in the step of one."""
+    gathered = tf.distribute.get_replica_context().all_gather(tensor, 0)
+    return tf.ensure_shape(gathered, (None, *tensor.shape[1:]))
+
+
+def place(count):
+    """How many rows the replicas before this one have, and how many all have."""
+    context = tf.distribute.get_replica_context()
+    number, replicas = context.replica_id_in_sync_group, context.num_replicas_in_sync
+    counts = all_reduce(tf.one_hot(number, replicas, tf.cast(count, tf.int32), 0, dtype=tf.int32))
+    return tf.reduce_sum(counts[:number]), tf.reduce_sum(counts)
+
+
 def is_first():
     """Whether this is the step of the first replica of all."""
     return tf.equal(tf.distribute.get_replica_context().replica_id_in_sync_group, 0)
@@ -122,12 +136,21 @@ class Distribution(Workers):
             model._symbolic_build(data_batch=_symbols(found["x"].element_spec))
             if "validation_data" in data:
                 self._draw_apart(model)
-        with self.naming_lost_workers():
+        with self.naming_lost_workers(), _synchronized(model):
             yield found
 
     def _draw_apart(self, model):
         """Lets each replica draw noise of its own."""
-        states = [v for v in model.non_trainable_variables if v.name == "seed_generator_state"]
+        counting = {  # the samples of an evaluation, which must be counted alike
+            id(layer.evaluation.state)
+            for layer in model._flatten_layers()
+            if hasattr(layer, "evaluation")
+        }
+        states = [
+            variable
+            for variable in model.non_trainable_variables
+            if variable.name == "seed_generator_state" and id(variable) not in counting
+        ]
 
         def move():
             number = tf.distribute.get_replica_context().replica_id_in_sync_group
@@ -276,6 +299,26 @@ class Distribution(Workers):
                 "alone; start all of them again, with resume where they train by the recipe. "
                 f"Received: {reason}"
             ) from error
+
+
+@contextlib.contextmanager
+def _synchronized(model):
+    """Batch normalisations take mean and variance over the batches of all replicas.
+
+    They are told so only while they train, as a model that is saved so loads on no other backend.
+    """
+    layers = [
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization) and not layer.synchronized
+    ]
+    for layer in layers:
+        layer.synchronized = True
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.synchronized = False
 
 
 def _moving(layer) -> list:

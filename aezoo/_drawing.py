@@ -24,7 +24,3 @@ class DrawingAutoencoder(Autoencoder):
             return super().test_step(*args)
         finally:
             self.drawing_layer.drawing = False
-
-    def reset_metrics(self):
-        super().reset_metrics()
-        self.drawing_layer.begin_evaluation()

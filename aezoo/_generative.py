@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
+
 import keras
 import numpy as np
 from keras import ops
 
 from aezoo._arguments import check_flag, check_positive_integer, check_seed
 from aezoo._autoencoder import Autoencoder
-from aezoo._checks import batches, inputs_of, joined, to_numpy
+from aezoo._checks import batches, inputs_of, is_array, joined, samples_of, to_numpy
 from aezoo._drawing import DrawingAutoencoder
 from aezoo._pixels import PixelModel, scale_pixels
 from aezoo._replicas import predict_on_batch
@@ -16,6 +19,7 @@ from aezoo.layers.sampling import Sampling
 from aezoo.losses import BernoulliLikelihood, GaussianLikelihood, NatsLoss
 
 DRAWS_AT_ONCE = 4096
+VARIANCE_SAMPLES = 4096
 
 
 @keras.saving.register_keras_serializable("aezoo")
@@ -205,13 +209,30 @@ class VariationalAutoencoder(DrawingAutoencoder, GenerativeAutoencoder):
     def _parts(parameters):
         return tuple(to_numpy(part) for part in Sampling.distribution(parameters))
 
+    def _begin(self, x):
+        """A learnt variance begins at that of the data around their mean, before the first step."""
+        if getattr(self.loss, "variance", None) != "learnt":
+            return x
+        if to_numpy(ops.convert_to_tensor(self.optimizer.iterations)) > 0:
+            return x
+        if is_array(x):
+            first = x[:: max(1, len(x) // VARIANCE_SAMPLES)]
+        elif isinstance(x, Iterator):
+            first = next(x)
+            x = itertools.chain([first], x)
+        else:
+            first = next(iter(batches(x)))
+        clean = to_numpy(scale_pixels(samples_of(first)))
+        self.decoder.get_layer("log_variance").begin_at(float(clean.var(0).mean()) + 1e-6)
+        return x
+
     def compile(self, *args, **options):
         super().compile(*args, **options)
         if isinstance(self.loss, NatsLoss):
             self.loss.sampling = self.sampling
             self.loss.reconstruction = self.sampling.reconstruction
             if getattr(self.loss, "variance", None) == "learnt":
-                self.loss.log_variance = self.decoder.get_layer("log_variance").log_variance
+                self.loss.variance_layer = self.decoder.get_layer("log_variance")
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         samples = self.sampling.samples

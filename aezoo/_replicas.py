@@ -86,11 +86,28 @@ def predict_on_batch(network, x):
 @contextlib.contextmanager
 def one_share(share):
     """A step on one replica, whose batch is this share of the whole, in units of an equal one."""
-    _step.share = share
+    _step.share, _step.penalties = share, []
     try:
         yield
     finally:
         _step.share = None
+
+
+def add_loss(layer, value) -> None:
+    """`layer.add_loss`, apart for each replica.
+
+    Keras keeps the losses of a layer in one list, and the replicas of a process wait for each
+    other in the middle of a step: one would clear what another has added, or count it as its own.
+    """
+    if getattr(_step, "share", None) is None:
+        layer.add_loss(value)
+    else:
+        _step.penalties.append(value)
+
+
+def added_losses() -> list:
+    """What `add_loss` was given in this step of this replica."""
+    return _step.penalties if getattr(_step, "share", None) is not None else []
 
 
 def weigh(loss):
@@ -118,6 +135,24 @@ def first_of_replicas(tensor):
     from aezoo._distribution import all_reduce, is_first
 
     return all_reduce(ops.where(is_first(), tensor, ops.zeros_like(tensor)))
+
+
+def gather_over_replicas(tensor):
+    """The rows that all replicas have, in their order, inside a step; elsewhere the tensor."""
+    if getattr(_step, "share", None) is None:
+        return tensor
+    from aezoo._distribution import all_gather
+
+    return all_gather(tensor)
+
+
+def place_in_batch(count):
+    """(how many samples of the batch earlier replicas have, how many all have together)."""
+    if getattr(_step, "share", None) is None:
+        return 0, count
+    from aezoo._distribution import place
+
+    return place(count)
 
 
 class OfReplica:

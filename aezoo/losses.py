@@ -9,6 +9,8 @@ import math
 import keras
 from keras import ops
 
+from aezoo.layers._penalty import batch_mean
+
 
 class NatsLoss(keras.losses.Loss):
     """What the losses share: `nats`, one value a sample, and the rank that Keras expects.
@@ -90,15 +92,15 @@ class GaussianLikelihood(NatsLoss):
     def __init__(self, variance="optimal", name="gaussian_likelihood", **kwargs):
         super().__init__(name=name, **kwargs)
         self.variance = variance
-        self.log_variance = None  # of the model, where it is learnt
+        self.variance_layer = None  # of the model, where it is learnt
 
     def nats(self, y_true, y_pred):
         squares = _sum(ops.square(y_true - y_pred))
         size = math.prod(y_true.shape[1:])
-        if self.log_variance is not None:
-            log_variance = ops.cast(self.log_variance, squares.dtype)
+        if self.variance_layer is not None:
+            log_variance = ops.cast(self.variance_layer.log_variance, squares.dtype)
         elif self.variance == "optimal":
-            log_variance = ops.log(ops.stop_gradient(ops.mean(squares)) / size + 1e-7)
+            log_variance = ops.log(ops.stop_gradient(batch_mean(squares)) / size + 1e-7)
         else:
             log_variance = ops.log(ops.cast(self.variance, squares.dtype))
         constant = 0.5 * size * (math.log(2 * math.pi) + log_variance)

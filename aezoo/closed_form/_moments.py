@@ -11,6 +11,7 @@ from keras import ops
 
 from aezoo._checks import to_numpy
 
+FLOAT32 = float(np.finfo("float32").eps)
 PANEL = 256  # columns: wide enough for fast products, narrow enough to save some of them
 
 
@@ -29,6 +30,7 @@ class Moments:
             features are their own and it is empty, as the other sums of targets are.
         target_squares: Sum of the squares of (t - mean).
         rows: (features, targets) of all samples while n <= features, else None.
+        rounding: What is lost of the products, relative to the largest; 0 while there are none.
     """
 
     NAMES = ("feature_mean", "target_mean", "products", "cross", "target_squares")
@@ -37,6 +39,7 @@ class Moments:
         self.samples = 0
         self.features, self.targets = features, targets
         self.rows = (np.empty((0, features), "f"), np.empty((0, targets), "f"))
+        self.rounding = 0.0
 
     @property
     def few(self) -> bool:
@@ -49,8 +52,7 @@ class Moments:
         targets = features[:, :0] if targets is None else _at_least_float32(targets)
         if not self.few or self.samples + len(features) > self.features:
             self._leave_rows()
-            products = block_products(*map(ops.convert_to_tensor, (features, targets)))
-            self.add_block(*map(np.asarray, products))
+            self._add_products(features, targets)
             return
         self.rows = tuple(
             np.concatenate([kept, new])
@@ -58,9 +60,22 @@ class Moments:
         )
         self.samples += len(features)
 
+    def _add_products(self, features, targets):
+        """The products of rows, in their own precision."""
+        if features.dtype != np.float64:
+            products = block_products(*map(ops.convert_to_tensor, (features, targets)))
+            self.add_block(*map(to_numpy, products))
+            return
+        targets = targets.astype("float64")
+        means = features.mean(0), targets.mean(0)
+        features, targets = features - means[0], targets - means[1]
+        parts = (features.T @ features, features.T @ targets, np.square(targets).sum())
+        self.add_block(len(features), *means, *parts)
+
     def add_block(self, samples, feature_mean, target_mean, products, cross, target_squares):
         """Adds the products of one block that `block_products` made (Chan et al., 1979)."""
         self._leave_rows()
+        self.rounding = max(self.rounding, float(np.finfo(np.asarray(products).dtype).eps))
         new = [np.asarray(part, "float64") for part in (feature_mean, target_mean)]
         samples = int(samples)
         if not np.isfinite(products).all():
@@ -103,7 +118,8 @@ class Moments:
         shape = np.array([self.samples, self.features, self.targets])
         if self.few:
             return {"shape": shape, "feature_rows": self.rows[0], "target_rows": self.rows[1]}
-        return {"shape": shape, **{name: np.asarray(getattr(self, name)) for name in self.NAMES}}
+        sums = {name: np.asarray(getattr(self, name)) for name in self.NAMES}
+        return {"shape": shape, "rounding": np.array(self.rounding), **sums}
 
     @classmethod
     def from_state(cls, state) -> Moments:
@@ -117,6 +133,8 @@ class Moments:
         for name in cls.NAMES:
             setattr(moments, name, np.array(state[name], "float64"))
         moments.target_squares = float(moments.target_squares)
+        known = "rounding" in state  # not in files of 0.1.0, whose sums are those of float32
+        moments.rounding = float(np.asarray(state["rounding"] if known else FLOAT32))
         return moments
 
     def many(self) -> Moments:
@@ -130,6 +148,7 @@ class Moments:
 
     def _add_sums(self, other):
         self.add_block(other.samples, *(getattr(other, name) for name in self.NAMES))
+        self.rounding = max(self.rounding, other.rounding)
 
     def _leave_rows(self):
         """Goes over from rows to products."""
@@ -139,8 +158,7 @@ class Moments:
         rows, self.rows, self.samples = self.rows, None, 0
         self._zero()
         if len(rows[0]):
-            products = block_products(*map(ops.convert_to_tensor, rows))
-            self.add_block(*(to_numpy(part) for part in products))
+            self._add_products(*rows)
 
     def _zero(self):
         self.feature_mean, self.target_mean = np.zeros(self.features), np.zeros(self.targets)

@@ -26,12 +26,15 @@ class Stage:
         solve: Takes the sums of the pass and sets weights of the model.
         sums: Makes empty sums; None is `Moments` of what the network returns.
         batch_size: Samples that go through the network at once; None is a whole block.
+        plain: Whether the features are the inputs themselves, flattened, whose sums are taken in
+            the precision in which they come.
     """
 
     network: PixelModel
     solve: Callable
     sums: Callable | None = None
     batch_size: int | None = None
+    plain: bool = False
 
     def run(self, blocks):
         """The sums over the blocks."""
@@ -45,7 +48,9 @@ class Stage:
             self.network.inputs, BlockProducts(dtype=output_dtype())(self.network.outputs)
         )
         for block in blocks:
-            if self.batch_size or (sums.few and sums.samples + len(block) <= sums.features):
+            if self.plain and block.dtype == np.float64:
+                sums.add_rows(block.reshape(len(block), -1))
+            elif self.batch_size or (sums.few and sums.samples + len(block) <= sums.features):
                 size = self.batch_size or len(block)
                 rows = self.network.predict(block, batch_size=size, verbose=0)
                 sums.add_rows(*(rows if isinstance(rows, list) else [rows]))

@@ -6,10 +6,10 @@ import numpy as np
 import scipy.linalg
 from threadpoolctl import threadpool_limits
 
-from aezoo.closed_form._moments import Moments
+from aezoo.closed_form._moments import FLOAT32, Moments
 
 SMALL = 1024
-TOLERANCE = float(np.finfo("float32").eps)  # what the float32 products cannot tell from 0
+TOLERANCE = FLOAT32  # what float32 products cannot tell from 0
 
 
 def principal_components(moments: Moments, size: int):
@@ -21,7 +21,9 @@ def principal_components(moments: Moments, size: int):
         component is positive.
     """
     mean = _means(moments)[0]
-    values, vectors = _eigenvectors(moments, min(size, moments.features))[:2]
+    exact = max(moments.samples, moments.features) * np.finfo("float64").eps
+    tolerance = moments.rounding if moments.rounding >= TOLERANCE else exact
+    values, vectors = _eigenvectors(moments, min(size, moments.features), tolerance)[:2]
     values, vectors = values[::-1], vectors[:, ::-1]
     largest = np.abs(vectors).argmax(0)
     vectors = vectors * np.sign(vectors[largest, np.arange(vectors.shape[1])])
@@ -82,7 +84,7 @@ def _cross_validated(moments, values, projected) -> float:
     return float(strengths[np.argmin(squares / (max(free, 0) + shrunk.sum(1)) ** 2), 0])
 
 
-def _eigenvectors(moments, size: int | None = None):
+def _eigenvectors(moments, size: int | None = None, tolerance: float = TOLERANCE):
     """Eigenvalues of the centred products, ascending, vectors, and vectors' @ cross.
 
     Only those that the data have, and of these the last `size`.
@@ -95,8 +97,8 @@ def _eigenvectors(moments, size: int | None = None):
     else:
         span = (moments.features - size, moments.features - 1)
         values, left = _eigh(moments.products, subset_by_index=span)
-    kept = values > max(TOLERANCE * values[-1], np.finfo("float64").tiny)
-    kept[: len(values) - (size or len(values))] = False
+    kept = values > max(tolerance * values[-1], np.finfo("float64").tiny)
+    kept[: max(0, len(values) - (size or len(values)))] = False
     values, left = values[kept], left[:, kept]
     if not moments.few:
         return values, left, left.T @ moments.cross

@@ -30,8 +30,13 @@ class Solver:
         return cls(**config)
 
 
+FINE_TUNING_RATE = 1e-4  # a higher one leaves the solution before it can improve on it
+
+
 def closed_form(encoder, decoder, solver: Solver, loss, **options) -> ClosedForm:
     """A compiled `ClosedForm` of two networks and its solver."""
+    if options.get("learning_rate") is None and isinstance(options.get("optimizer"), str):
+        options["learning_rate"] = FINE_TUNING_RATE
     model = autoencoder(encoder, decoder, loss=loss or "mse", model_class=ClosedForm, **options)
     model.solver = solver
     return model

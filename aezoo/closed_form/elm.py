@@ -69,7 +69,7 @@ def elm_ae(
         optimizer: For `fine_tune`: name of a Keras optimizer, or one, which is copied.
         loss: Keras loss of (clean input, reconstruction) that is reported and fine-tuned;
             None is "mse".
-        learning_rate: For `fine_tune`; None is the optimizer's own.
+        learning_rate: For `fine_tune`; None is 0.0001 for an optimizer given by name.
         jit_compile: True, False, or "auto".
         compile: False returns the model without optimizer and loss.
         seed: Integer that fixes the random layers, or None.

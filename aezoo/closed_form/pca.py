@@ -58,7 +58,7 @@ def pca_ae(
         optimizer: For `fine_tune`: name of a Keras optimizer, or one, which is copied.
         loss: Keras loss of (clean input, reconstruction) that is reported and fine-tuned;
             None is "mse".
-        learning_rate: For `fine_tune`; None is the optimizer's own.
+        learning_rate: For `fine_tune`; None is 0.0001 for an optimizer given by name.
         jit_compile: True, False, or "auto".
         compile: False returns the model without optimizer and loss.
         seed: Integer that fixes the weights before `fit`, or None.
@@ -138,4 +138,4 @@ class PrincipalComponents(Solver):
             scale = np.sqrt(variances)[:, None] if self.whiten else 1
             model.decoder.get_layer("output").set_weights([scale * components.T, mean])
 
-        yield Stage(make_network(*flat_input(model)), solve)
+        yield Stage(make_network(*flat_input(model)), solve, plain=True)

@@ -61,7 +61,7 @@ def random_feature_ae(
         optimizer: For `fine_tune`: name of a Keras optimizer, or one, which is copied.
         loss: Keras loss of (clean input, reconstruction) that is reported and fine-tuned;
             None is "mse".
-        learning_rate: For `fine_tune`; None is the optimizer's own.
+        learning_rate: For `fine_tune`; None is 0.0001 for an optimizer given by name.
         jit_compile: True, False, or "auto".
         compile: False returns the model without optimizer and loss.
         seed: Integer that fixes the random features, or None.
@@ -131,7 +131,7 @@ class RandomFeatures(Solver):
             kernel /= np.sqrt(np.square(kernel).mean() * (variances.sum() or 1.0))
             random.set_weights([kernel, bias])
 
-        yield Stage(make_network(*flat_input(model)), solve)
+        yield Stage(make_network(*flat_input(model)), solve, plain=True)
         inputs, flat = flat_input(model)
         code = model.encoder(inputs)
         hidden = decoder.get_layer("code_and_features")([code, random(code)])

@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from aezoo._replicas import OfReplica
+from aezoo.layers._draws import EvaluationDraws
 
 
 def padded_grid(size, patch_size):
@@ -146,7 +147,7 @@ class MaskPatches(keras.layers.Layer):
         super().__init__(**kwargs)
         self.ratio, self.seed = ratio, seed
         self.seed_generator = keras.random.SeedGenerator(seed)
-        self.evaluation_seeds = keras.random.SeedGenerator(0)
+        self.evaluation = EvaluationDraws()
 
     def call(self, tokens, training=None):
         batch, count = ops.shape(tokens)[0], tokens.shape[1]
@@ -154,15 +155,17 @@ class MaskPatches(keras.layers.Layer):
         if not training and not self.drawing:
             return tokens, ops.broadcast_to(ops.arange(count), (batch, count))
         kept = max(1, round(count * (1 - self.ratio)))
-        seed = self.seed_generator if training else self.evaluation_seeds
-        order = ops.argsort(keras.random.uniform((batch, count), seed=seed), axis=-1)
-        order = ops.cast(order, "int32")
+        if training:
+            chances = keras.random.uniform((batch, count), seed=self.seed_generator)
+        else:
+            chances = self.evaluation.uniform(batch, count)
+        order = ops.cast(ops.argsort(chances, axis=-1), "int32")
         self.mask = ops.cast(ops.argsort(order, axis=-1) >= kept, tokens.dtype)
         return ops.take_along_axis(tokens, order[:, :kept, None], 1), order
 
-    def begin_evaluation(self, seed: int = 0):
-        """The masks of an evaluation are the same every time."""
-        self.evaluation_seeds.state.assign(np.array([seed, 0], "uint32"))
+    def begin_evaluation(self, first: int = 0):
+        """The masks of an evaluation are the same every time: from the first, or that one, on."""
+        self.evaluation.begin(first)
 
     def get_config(self):
         return {**super().get_config(), "ratio": self.ratio, "seed": self.seed}

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from aezoo._replicas import first_of_replicas, sum_over_replicas
+from aezoo._replicas import first_of_replicas, gather_over_replicas, sum_over_replicas
 from aezoo.layers._penalty import add_penalty, reporting
 
 DEAD = 0.1  # use of an entry, as a share of the mean use, below which it begins again
@@ -76,10 +76,11 @@ class VectorQuantizer(keras.layers.Layer):
         quantized = self.lookup(indices)
         if not reporting():
             return quantized
-        distance = ops.mean(ops.square(inputs - ops.stop_gradient(quantized)))
-        add_penalty(self, self.commitment_weight * distance)
+        axes = tuple(range(1, len(inputs.shape)))
+        distance = ops.mean(ops.square(inputs - ops.stop_gradient(quantized)), axes)
+        add_penalty(self, distance, self.commitment_weight)
         if self.update == "gradient":
-            add_penalty(self, ops.mean(ops.square(ops.stop_gradient(inputs) - quantized)))
+            add_penalty(self, ops.mean(ops.square(ops.stop_gradient(inputs) - quantized), axes))
         if self.use_metric is not None:
             self.use_metric.update_state(indices)
         if not training:
@@ -90,7 +91,9 @@ class VectorQuantizer(keras.layers.Layer):
 
     def indices(self, vectors):
         """The nearest entries of vectors (..., dimension), integers (...)."""
-        codebook = ops.cast(self.codebook, vectors.dtype)
+        # in half precision entries that are nearly as close would often be taken
+        codebook = ops.convert_to_tensor(self.codebook)
+        vectors = ops.cast(vectors, codebook.dtype)
         products = ops.matmul(vectors, ops.transpose(codebook))
         closeness = 2 * products - ops.sum(ops.square(codebook), -1)
         return ops.top_k(closeness, 1)[1][..., 0]  # faster than argmax, and every export has it
@@ -104,9 +107,8 @@ class VectorQuantizer(keras.layers.Layer):
         dtype = self.use.dtype
         vectors = ops.cast(ops.reshape(vectors, (-1, vectors.shape[-1])), dtype)
         indices = ops.reshape(indices, (-1,))
-        count = ops.shape(vectors)[0]
         scale = (1 - self.decay) * self.codebook_size
-        scale = scale / sum_over_replicas(ops.cast(count, dtype))
+        scale = scale / sum_over_replicas(ops.cast(ops.shape(vectors)[0], dtype))
 
         def totals(parts):
             here = ops.segment_sum(parts, indices, self.codebook_size)
@@ -119,8 +121,10 @@ class VectorQuantizer(keras.layers.Layer):
             sums = self.decay * self.sums + totals(vectors)
             codebook = sums / ops.maximum(use, 1e-6)[:, None]
         chance = keras.random.uniform((self.codebook_size,), seed=self.seed_generator, dtype=dtype)
-        rows = ops.cast(chance * ops.cast(count, dtype), "int32")
-        reborn = first_of_replicas(ops.take(vectors, ops.minimum(rows, count - 1), 0))
+        everywhere = gather_over_replicas(vectors)
+        count = ops.shape(everywhere)[0]
+        rows = ops.cast(first_of_replicas(chance) * ops.cast(count, dtype), "int32")
+        reborn = ops.take(everywhere, ops.minimum(rows, count - 1), 0)
         codebook = ops.where(dead[:, None], reborn, codebook)
         self.codebook.assign(codebook)
         self.use.assign(ops.where(dead, ops.ones_like(use), use))

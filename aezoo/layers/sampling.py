@@ -5,8 +5,15 @@ import numpy as np
 from keras import ops
 
 from aezoo._arguments import check_seed
-from aezoo._replicas import OfReplica
-from aezoo.layers._penalty import add_penalty, reporting
+from aezoo._replicas import OfReplica, gather_over_replicas
+from aezoo.layers._draws import EvaluationDraws
+from aezoo.layers._penalty import (
+    add_batch_penalty,
+    add_penalty,
+    batch_mean,
+    batch_weights,
+    reporting,
+)
 from aezoo.metrics import ActiveUnits
 
 LARGEST_LOG_VARIANCE = 20.0
@@ -53,7 +60,7 @@ class Sampling(keras.layers.Layer):
         self.beta, self.free_bits, self.warmup_steps = beta, free_bits, warmup_steps
         self.samples, self.seed = samples, check_seed("seed", seed)
         self.seed_generator = keras.random.SeedGenerator(seed)
-        self.evaluation_seeds = keras.random.SeedGenerator(0)
+        self.evaluation = EvaluationDraws()
         self.kl = self.active_units = self.reconstruction = None
         if keras.backend.backend() != "jax":  # where Keras drops the metrics of layers
             self.kl = keras.metrics.Mean(name="kl")
@@ -72,19 +79,26 @@ class Sampling(keras.layers.Layer):
             return ops.cast(mean, self.compute_dtype)
         divergence = 0.5 * (mean * mean + ops.exp(log_variance) - 1 - log_variance)
         self._report(mean, divergence)
-        if self.samples == 1:
-            units = ops.maximum(ops.mean(divergence, 0), self.free_bits)
-            add_penalty(self, self._weight(training) * ops.sum(units))
+        if self.samples == 1 and self.free_bits:
+            units = ops.maximum(batch_mean(divergence), self.free_bits)
+            add_batch_penalty(self, self._weight(training) * ops.sum(units))
+        elif self.samples == 1:
+            add_penalty(self, ops.sum(divergence, -1), self._weight(training))
         self.log_ratio = None
         training = training and self.trainable
         if not training and not self.drawing:
             return ops.cast(mean, self.compute_dtype)
+        batch, units = ops.shape(mean)[0], mean.shape[-1]
         if self.samples > 1:
             mean, log_variance = (
                 ops.repeat(part, self.samples, 0) for part in (mean, log_variance)
             )
-        seed = self.seed_generator if training else self.evaluation_seeds
-        noise = keras.random.normal(ops.shape(mean), dtype=mean.dtype, seed=seed)
+        if training:
+            shape = ops.shape(mean)
+            noise = keras.random.normal(shape, dtype=mean.dtype, seed=self.seed_generator)
+        else:
+            noise = self.evaluation.normal(batch, self.samples * units)
+            noise = ops.cast(ops.reshape(noise, (-1, units)), mean.dtype)
         code = mean + ops.exp(0.5 * log_variance) * noise
         # log q(z | x) - log p(z), where the constants cancel
         self.log_ratio = 0.5 * ops.sum(code * code - noise * noise - log_variance, -1)
@@ -92,7 +106,7 @@ class Sampling(keras.layers.Layer):
 
     def begin_evaluation(self):
         """The draws of an evaluation are the same every time."""
-        self.evaluation_seeds.state.assign(np.zeros(2, "uint32"))
+        self.evaluation.begin()
 
     @staticmethod
     def distribution(parameters):
@@ -124,8 +138,9 @@ class Sampling(keras.layers.Layer):
 class MaximumMeanDiscrepancy(keras.layers.Layer):
     """Passes codes on and adds their discrepancy from the standard normal prior to the loss.
 
-    The unbiased estimate over a batch with the inverse multiquadratic kernel
-    C / (C + |a - b|^2), C = 2 * latent_dim, against as many draws of the prior.
+    The unbiased estimate over a batch, that of all replicas together, with the inverse
+    multiquadratic kernel C / (C + |a - b|^2), C = 2 * latent_dim, against the same number of draws
+    of the prior.
 
     Args:
         weight: Of the discrepancy.
@@ -147,6 +162,7 @@ class MaximumMeanDiscrepancy(keras.layers.Layer):
         super().__init__(**kwargs)
         self.weight, self.seed = weight, check_seed("seed", seed)
         self.seed_generator = keras.random.SeedGenerator(seed)
+        self.evaluation = EvaluationDraws()
         self.mmd = None
         if keras.backend.backend() != "jax":
             self.mmd = keras.metrics.Mean(name="mmd")
@@ -154,18 +170,35 @@ class MaximumMeanDiscrepancy(keras.layers.Layer):
     def call(self, code, training=None):
         if not reporting():
             return code
-        seed = self.seed_generator if training else 0
         precise = ops.cast(code, self.variable_dtype)  # sums of squares are too large for less
-        prior = keras.random.normal(ops.shape(code), dtype=precise.dtype, seed=seed)
-        discrepancy = self.discrepancy(precise, prior)
-        add_penalty(self, self.weight * discrepancy)
+        shape = ops.shape(code)
+        if training:
+            prior = keras.random.normal(shape, dtype=precise.dtype, seed=self.seed_generator)
+        else:
+            prior = ops.cast(self.evaluation.normal(shape[0], code.shape[-1]), precise.dtype)
+        weights = batch_weights()
+        if weights is not None:
+            weights = gather_over_replicas(ops.cast(weights, precise.dtype))
+        both = gather_over_replicas(precise), gather_over_replicas(prior)
+        discrepancy = self.discrepancy(*both, weights)
+        add_batch_penalty(self, self.weight * discrepancy)
         if self.mmd is not None:
             self.mmd.update_state(discrepancy)
         return code
 
+    def begin_evaluation(self):
+        """The draws of an evaluation are the same every time."""
+        self.evaluation.begin()
+
     @staticmethod
-    def discrepancy(a, b):
-        """The squared maximum mean discrepancy of two samples (n, latent_dim)."""
+    def discrepancy(a, b, weights=None):
+        """The squared maximum mean discrepancy of two samples (n, latent_dim).
+
+        Args:
+            a: The codes.
+            b: Draws of the prior.
+            weights: How much each code counts (n,), or None.
+        """
         width = 2.0 * a.shape[-1]
 
         def kernel(a, b):
@@ -174,8 +207,15 @@ class MaximumMeanDiscrepancy(keras.layers.Layer):
 
         count = ops.cast(ops.shape(a)[0], a.dtype)
         pairs = ops.maximum(count * (count - 1), 1)  # without those of a point with itself
-        same = ops.sum(kernel(a, a)) + ops.sum(kernel(b, b)) - 2 * count
-        return same / pairs - 2 * ops.mean(kernel(a, b))
+        if weights is None:
+            same = ops.sum(kernel(a, a)) + ops.sum(kernel(b, b)) - 2 * count
+            return same / pairs - 2 * ops.mean(kernel(a, b))
+        total, squares = ops.sum(weights), ops.sum(weights * weights)
+        of_a = ops.sum(weights[:, None] * weights * kernel(a, a)) - squares
+        of_a = of_a / ops.maximum(total * total - squares, 1e-12)
+        of_b = (ops.sum(kernel(b, b)) - count) / pairs
+        across = ops.sum(weights[:, None] * kernel(a, b)) / ops.maximum(total * count, 1e-12)
+        return of_a + of_b - 2 * across
 
     def get_config(self):
         return {**super().get_config(), "weight": self.weight, "seed": self.seed}
@@ -186,10 +226,31 @@ class MaximumMeanDiscrepancy(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("aezoo")
 class LogVariance(keras.layers.Layer):
-    """Passes reconstructions on; its one weight is the "learnt" variance of the likelihood."""
+    """Passes reconstructions on; its one weight is the "learnt" variance of the likelihood.
+
+    Args:
+        scale: What the weight is multiplied by. An optimizer such as Adam moves every weight by
+            about its learning rate in a step, and the logarithm of the variance has far to go.
+    """
+
+    def __init__(self, scale: float = 1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.scale = scale
 
     def build(self, input_shape):
-        self.log_variance = self.add_weight(name="log_variance", initializer="zeros")
+        self.weight = self.add_weight(name="log_variance", initializer="zeros")
+
+    @property
+    def log_variance(self):
+        """The logarithm of the variance, a tensor."""
+        return self.scale * ops.convert_to_tensor(self.weight)
+
+    def begin_at(self, variance: float) -> None:
+        """Sets the variance."""
+        self.weight.assign(np.log(variance) / self.scale)
 
     def call(self, reconstruction):
         return reconstruction
+
+    def get_config(self):
+        return {**super().get_config(), "scale": self.scale}

@@ -15,6 +15,7 @@ from aezoo._build import autoencoder
 from aezoo._generative import GenerativeAutoencoder
 from aezoo._registry import register
 from aezoo._seeds import Seeds
+from aezoo.layers._draws import EvaluationDraws
 from aezoo.layers._penalty import add_penalty, reporting
 from aezoo.models._networks import make_decoder, make_encoder
 
@@ -138,13 +139,14 @@ class AdversarialPrior(layers.Layer):
                 size,
                 activation,
                 kernel_initializer=keras.initializers.GlorotUniform(start),
-                dtype=self.dtype_policy,
+                dtype=self.variable_dtype,  # the exponential in `reverse` is too large for less
                 name=f"dense_{i}",
             )
             for i, ((size, activation), start) in enumerate(
                 zip(sizes, starts or [None] * len(sizes), strict=True)
             )
         ]
+        self.evaluation = EvaluationDraws()
         self.accuracy = None
         if keras.backend.backend() != "jax":
             self.accuracy = keras.metrics.Mean(name="discriminator_accuracy")
@@ -157,14 +159,23 @@ class AdversarialPrior(layers.Layer):
     def call(self, code, training=None):
         if not reporting():
             return code
-        seed = self.seed_generator if training else 0
-        draws = keras.random.normal(ops.shape(code), dtype=code.dtype, seed=seed)
-        logits = self.score(ops.concatenate([draws, self.reverse(code)]))
-        sides = ops.concatenate([-ops.ones_like(draws[:, :1]), ops.ones_like(code[:, :1])])
-        add_penalty(self, 2 * ops.mean(ops.softplus(sides * logits)))
+        shape, precise = ops.shape(code), ops.cast(code, self.variable_dtype)
+        if training:
+            draws = keras.random.normal(shape, dtype=precise.dtype, seed=self.seed_generator)
+        else:
+            draws = ops.cast(self.evaluation.normal(shape[0], code.shape[-1]), precise.dtype)
+        of_draws, of_codes = ops.split(
+            self.score(ops.concatenate([draws, self.reverse(precise)]))[:, 0], 2
+        )
+        add_penalty(self, ops.softplus(-of_draws) + ops.softplus(of_codes))
         if self.accuracy is not None:
-            self.accuracy.update_state(ops.cast(sides * logits < 0, "float32"))
+            right = ops.concatenate([of_draws > 0, of_codes < 0])
+            self.accuracy.update_state(ops.cast(right, "float32"))
         return code
+
+    def begin_evaluation(self):
+        """The draws of an evaluation are the same every time."""
+        self.evaluation.begin()
 
     def reverse(self, code):
         """The code itself, whose gradient is reversed on its way back.

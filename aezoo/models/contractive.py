@@ -16,6 +16,7 @@ from aezoo._autoencoder import Autoencoder
 from aezoo._build import autoencoder
 from aezoo._registry import register
 from aezoo._seeds import Seeds
+from aezoo.layers._draws import EvaluationDraws
 from aezoo.layers._penalty import add_penalty, reporting
 from aezoo.models.dense import dense_decoder
 
@@ -51,8 +52,10 @@ def contractive_ae(
     squared Frobenius norm of the encoder's Jacobian, divided by the number of elements of
     the input, as the error is. With one layer the norm has a closed form; with
     `hidden_units` it is estimated without bias by one random direction a sample (Hutchinson),
-    fixed in evaluation. History has `contraction`, the mean squared norm; on JAX it is left
-    out, as Keras does not keep the metrics of layers there.
+    fixed in evaluation. History has `contraction`, the mean squared norm, and
+    `relative_contraction`, which is divided by the variance of the code: the decoder is not tied
+    to the encoder, so that a smaller code lowers the first and not the second. On JAX they are
+    left out, as Keras does not keep the metrics of layers there.
 
     Args:
         input_shape: Shape of one sample, any rank; inner nets see it flattened.
@@ -120,6 +123,49 @@ def contractive_ae(
 
 
 @keras.saving.register_keras_serializable("aezoo")
+class RelativeContraction(keras.metrics.Metric):
+    """The mean squared norm of the Jacobian, divided by the variance of the code, all units summed.
+
+    Args:
+        units: Size of the code.
+
+    Example:
+
+    >>> metric, codes = RelativeContraction(2), np.array([[0.0, 1.0], [2.0, 1.0]], "float32")
+    >>> for scale in (1.0, 10.0):
+    ...     metric.reset_state()
+    ...     metric.update_state(np.full(2, 3 * scale**2, "float32"), scale * codes)
+    ...     print(float(metric.result()))
+    3.0
+    3.0
+    """
+
+    def __init__(self, units: int, name="relative_contraction", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.units = units
+        self.count = self.add_weight(name="count", initializer="zeros")
+        self.norms = self.add_weight(name="norms", initializer="zeros")
+        self.sums = self.add_weight(name="sums", shape=(units,), initializer="zeros")
+        self.squares = self.add_weight(name="squares", shape=(units,), initializer="zeros")
+
+    def update_state(self, squared_norms, codes, sample_weight=None):
+        """Adds squared norms (batch,) and codes (batch, units)."""
+        codes = ops.cast(codes, self.dtype)
+        self.count.assign_add(ops.cast(ops.shape(codes)[0], self.dtype))
+        self.norms.assign_add(ops.sum(ops.cast(squared_norms, self.dtype)))
+        self.sums.assign_add(ops.sum(codes, 0))
+        self.squares.assign_add(ops.sum(codes * codes, 0))
+
+    def result(self):
+        count = ops.maximum(self.count, 1.0)
+        variance = ops.sum(self.squares / count - ops.square(self.sums / count))
+        return self.norms / count / ops.maximum(variance, 1e-12)
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units}
+
+
+@keras.saving.register_keras_serializable("aezoo")
 class ContractiveLayers(layers.Layer):
     """Dense layers that add the squared norm of their Jacobian to the loss.
 
@@ -144,9 +190,11 @@ class ContractiveLayers(layers.Layer):
                 zip(self.units, starts or [None] * len(self.units), strict=True)
             )
         ]
+        self.evaluation = EvaluationDraws()
         self.contraction = None
         if keras.backend.backend() != "jax":
             self.contraction = keras.metrics.Mean(name="contraction")
+            self.relative = RelativeContraction(self.units[-1])
 
     def build(self, input_shape):
         for layer in self.dense:
@@ -165,17 +213,25 @@ class ContractiveLayers(layers.Layer):
             norms = ops.sum(ops.square(layer.kernel), 0)
             squares = ops.sum(ops.square(slope(code)) * norms, -1)
         else:
-            seed = self.seed_generator if training else 0
-            direction = keras.random.normal(ops.shape(x), dtype=x.dtype, seed=seed)
+            shape = ops.shape(x)
+            if training:
+                direction = keras.random.normal(shape, dtype=x.dtype, seed=self.seed_generator)
+            else:
+                direction = ops.cast(self.evaluation.normal(shape[0], size), x.dtype)
             code = x
             for layer in self.dense:
                 code = layer(code)
                 direction = ops.matmul(direction, layer.kernel) * slope(code)
             squares = ops.sum(ops.square(direction), -1)
-        add_penalty(self, self.penalty_weight * ops.mean(squares) / size)
+        add_penalty(self, squares, self.penalty_weight / size)
         if self.contraction is not None:
             self.contraction.update_state(squares)
+            self.relative.update_state(squares, code)
         return code
+
+    def begin_evaluation(self):
+        """The directions of an evaluation are the same every time."""
+        self.evaluation.begin()
 
     def get_config(self):
         config = {"units": self.units, "activation": self.activation, "seed": self.seed}

@@ -61,7 +61,8 @@ def masked_ae(
 
     Minimises the mean squared error on the masked patches, plus `visible_weight` times that
     on the visible ones. In training the encoder takes the visible patches alone; otherwise
-    it takes all, which it learns from one sample of sixteen that is not masked. The paper does
+    it takes all, which it learns from one sample of sixteen that is not masked, one at least of
+    a batch of two or more. The paper does
     without both (`visible_weight=0`), and does not reconstruct whole images. Made for
     features: `features` pools the code to one vector.
 
@@ -180,8 +181,10 @@ class MaskedAutoencoder(DrawingAutoencoder):
         return self.encoder.get_layer("cut").patch_size
 
     def call(self, inputs, training=None, mask=None):
-        count = ops.shape(inputs)[0] // WHOLE
-        if not training or (isinstance(count, int) and not count) or not self.learns_whole:
+        if not training or not self.learns_whole:
+            return super().call(inputs, training=training, mask=mask)
+        count = self._whole(ops.shape(inputs)[0])
+        if isinstance(count, int) and not count:
             return super().call(inputs, training=training, mask=mask)
         masked = self.encoder(inputs[count:], training=True)
         hidden = self.mask_layer.mask
@@ -190,6 +193,13 @@ class MaskedAutoencoder(DrawingAutoencoder):
             none = ops.zeros((count, hidden.shape[1]), hidden.dtype)
             self.mask_layer.mask = ops.concatenate([none, hidden])
         return self.decoder(codes, training=True)
+
+    @staticmethod
+    def _whole(batch):
+        """How many samples of a batch are not masked: one at least, but never the only one."""
+        if isinstance(batch, int):
+            return min(max(batch // WHOLE, 1), batch - 1)
+        return ops.minimum(ops.maximum(batch // WHOLE, 1), batch - 1)
 
     @property
     def learns_whole(self) -> bool:
@@ -227,7 +237,7 @@ class MaskedAutoencoder(DrawingAutoencoder):
         """
         x = ops.convert_to_tensor(to_numpy(scale_pixels(self._checked(self, x))))
         layer = self.mask_layer
-        layer.begin_evaluation(np.random.default_rng(seed).integers(2**31))
+        layer.begin_evaluation(int(np.random.default_rng(seed).integers(2**30)))
         layer.drawing = True
         try:
             filled = self(x, training=False)

@@ -221,7 +221,7 @@ class SequenceAutoencoder(Autoencoder):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         weight = self._weights(x, y, sample_weight)
-        if weight is not None:  # so that the mean over all steps is that over those there
+        if self.mask_value is not None:  # so that the mean over all steps is that over those there
             weight = weight / ops.maximum(ops.mean(self._there(x, y)), 1e-6)
         return super().compute_loss(x, y, y_pred, weight, training)
 

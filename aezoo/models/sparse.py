@@ -10,10 +10,11 @@ from aezoo._autoencoder import Autoencoder
 from aezoo._build import autoencoder
 from aezoo._registry import register
 from aezoo._seeds import Seeds
-from aezoo.layers._penalty import add_penalty, reporting
+from aezoo.layers._penalty import add_batch_penalty, add_penalty, batch_mean, reporting
 from aezoo.models.dense import dense_decoder, dense_encoder
 
 WEIGHTS = {"l1": 0.01, "kl": 0.1, "top_k": 0.0}
+WIDE = 256  # units of a code from which the weight of "l1" is the whole one
 
 
 @register
@@ -53,7 +54,8 @@ def sparse_ae(
         input_shape: Shape of one sample, any rank; inner nets see it flattened.
         latent_dim: Size of the code.
         penalty: "l1", "kl" or "top_k".
-        penalty_weight: Of the penalty; None is 0.01 for "l1" and 0.1 for "kl".
+        penalty_weight: Of the penalty; None is 0.1 for "kl", and for "l1" 0.01, or
+            0.01 * latent_dim / 256 where the code is smaller than 256.
         rate: Target rate of "kl", share of the code that "top_k" keeps.
         hidden_units: Units of the encoder's hidden layers; the decoder mirrors them.
         activation: Keras activation of the hidden layers.
@@ -89,6 +91,8 @@ def sparse_ae(
     check_choice("penalty", penalty, tuple(WEIGHTS))
     if penalty_weight is None:
         penalty_weight = WEIGHTS[penalty]
+        if penalty == "l1":  # the mean presses each of a few units harder, until none is active
+            penalty_weight *= min(1.0, latent_dim / WIDE)
     check_number("penalty_weight", penalty_weight, 0)
     check_number("rate", rate, 1e-6, 1 - 1e-6)
     seeds = Seeds(seed)
@@ -134,12 +138,12 @@ class SparseCode(layers.Layer):
 
     def _report(self, code):
         if self.penalty == "l1":
-            add_penalty(self, self.weight * ops.mean(ops.abs(code)))
+            add_penalty(self, ops.mean(ops.abs(code), -1), self.weight)
         elif self.penalty == "kl":
-            rate = ops.clip(ops.mean(code, 0), 1e-6, 1 - 1e-6)
+            rate = ops.clip(batch_mean(code), 1e-6, 1 - 1e-6)
             divergence = self.rate * ops.log(self.rate / rate)
             divergence += (1 - self.rate) * ops.log((1 - self.rate) / (1 - rate))
-            add_penalty(self, self.weight * ops.mean(divergence))
+            add_batch_penalty(self, self.weight * ops.mean(divergence))
         if self.active is not None:
             level = 0.5 if self.penalty == "kl" else 0.0
             self.active.update_state(ops.cast(code > level, "float32"))

@@ -25,6 +25,7 @@ from aezoo.losses import BernoulliLikelihood, GaussianLikelihood, SummedLoss
 from aezoo.models._networks import make_decoder, make_encoder
 
 UNIT_RANGE = ("sigmoid", "hard_sigmoid")
+LEARNT_SCALE = 10.0  # of the logarithm of a learnt variance, which has far to go
 
 
 @register
@@ -163,7 +164,7 @@ def vae(
         net = keras.Model(net.input, net.output, name="network")
         x = net(layers.Concatenate(name="labelled")([inputs[0], label_code]))
     if getattr(loss, "variance", None) == "learnt":
-        x = LogVariance(dtype=output_dtype(), name="log_variance")(x)
+        x = LogVariance(LEARNT_SCALE, dtype=output_dtype(), name="log_variance")(x)
     decoder = keras.Model(inputs, x, name="decoder")
     conditional = ConditionalVariationalAutoencoder
     return autoencoder(
