@@ -202,14 +202,15 @@ def read_image(path, size: tuple[int, int], channels: int, dtype: str | None = N
     """
     with _opened(path) as image:
         own = _depth(image, path)
-        dtype = dtype or own
-        if own == "uint8" and dtype in ("uint8", "uint16"):
+        if own == "uint8":
             pixels = _read_8_bits(image, size, channels)
-            return pixels if dtype == "uint8" else pixels.astype("uint16") * 257
-        if own != dtype:
-            image.load()  # a damaged image says so first
-            raise UnreadableImage(f"{own} where {dtype} was found before")
-        return _read_deep(image, path, size, channels, own)
+        else:
+            pixels = _read_deep(image, path, size, channels, own)
+    if dtype in (None, own):
+        return pixels
+    if (own, dtype) == ("uint8", "uint16"):
+        return pixels.astype("uint16") * 257
+    raise UnreadableImage(f"{own} where {dtype} was found before")
 
 
 def write_png(path, pixels: np.ndarray) -> None:
@@ -218,12 +219,6 @@ def write_png(path, pixels: np.ndarray) -> None:
 
     with tf.device("CPU:0"):
         pathlib.Path(path).write_bytes(tf.io.encode_png(pixels).numpy())
-
-
-def image_dtype(path) -> str:
-    """The dtype that `read_image` gives an image of its own accord, told by its header."""
-    with _opened(path) as image:
-        return _depth(image, path)
 
 
 def list_images(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -258,7 +253,8 @@ def _opened(path) -> Iterator:
     from PIL import Image
 
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        # by name, Pillow maps an uncompressed TIFF into memory and garbles one to be turned
+        with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:
             _check_pixels(image)
             yield image
     except UnreadableImage:
@@ -434,8 +430,8 @@ class _WholeImages:
     def _is_whole(self, path):
         if path not in self._known:
             try:
-                with _opened(path) as image:
-                    image.load()
+                header = self.headers[path]
+                read_image(path, header.size, 1 if header.grey else 3, header.dtype)
                 self._known[path] = True
             except UnreadableImage:
                 self._known[path] = False

@@ -76,8 +76,9 @@ def load(
         `train` or `test`, only the folders `train`, `validation` and `test` are read. Links
         are followed; hidden files and folders are left out. Files that cannot be read are
         left out with a warning that names them, and so are images of more pixels than
-        `PIL.Image.MAX_IMAGE_PIXELS` (89 million). Images are grey where all are grey, else RGB; they are turned upright;
-        what is transparent becomes white; of several frames the first one is read.
+        `PIL.Image.MAX_IMAGE_PIXELS` (89 million). Images are grey where all are grey, else
+        RGB; they are turned upright; what is transparent becomes white; of several frames
+        the first one is read.
 
         The dtype is that of the files. 8 bits are uint8; 9 to 16 bits, grey in PNG and TIFF
         and RGB in PNG, are uint16 with the values that the file has. Models scale pixels by
@@ -200,7 +201,9 @@ def _part(source, split, image_size, validation_split, limit, data_dir) -> Sourc
         else:
             part = found.split(split)
     if part.samples == 0:
-        raise ValueError(f"`source` must hold at least one sample. Received: {source!r}, {split!r}")
+        raise ValueError(
+            f"`source` must hold at least one sample. Received: {_named(source)}, {split!r}"
+        )
     return part.first(limit) if limit is not None and limit < part.samples else part
 
 
@@ -225,7 +228,13 @@ def _arrays(part, source):
 
 
 def _nothing_readable(source):
-    return ValueError(f"`source` must hold at least one readable sample. Received: {source!r}")
+    return ValueError(
+        f"`source` must hold at least one readable sample. Received: {_named(source)}"
+    )
+
+
+def _named(source) -> str:
+    return repr(source) if isinstance(source, str) else f"{source}".splitlines()[0]
 
 
 def _check_image_size(image_size):
