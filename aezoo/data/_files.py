@@ -58,11 +58,6 @@ def _from_npz(path):
                         f"`source` must have one label per sample. Received: {labels} of shape "
                         f"{y.shape} for {name} of shape {x.shape} in {path}"
                     )
-                if y is not None and (y.dtype.kind not in "fiubU" or (y != y).any()):
-                    raise ValueError(
-                        "`source` must have labels that are numbers, not NaN, or texts. "
-                        f"Received: {labels} of dtype {y.dtype} in {path}"
-                    )
                 parts[name[2:] or "train"] = (x, y)
         if parts:
             order = sorted(parts, key=lambda part: (part != "train", part))
@@ -109,7 +104,7 @@ def _from_csv(path):
             "`source` must have one column of labels. "
             f"Received: {' and '.join(map(repr, labels))} in {path}"
         )
-    y = _labels(columns.pop(labels[0]), path) if labels else None
+    y = _labels(columns.pop(labels[0])) if labels else None
     if not columns:
         raise ValueError(f"`source` must have a column of inputs. Received: {path}")
     for name, column in columns.items():
@@ -153,23 +148,15 @@ def _is_header(row, path) -> bool:
     return True
 
 
-def _labels(column, path) -> np.ndarray:
-    """Integers as int64, other numbers as float64, else text; a missing one is refused."""
-    cells = [cell.strip() for cell in column]
-    missing = next((cell for cell in cells if cell.lower() in ("", "nan")), None)
-    if missing is not None:
-        raise ValueError(
-            f"`source` must have a label in each row. Received: {missing!r} in row "
-            f"{cells.index(missing) + 1} of the samples of {path}"
-        )
-    if all(map(_is_number, cells)):
-        try:
-            numbers = np.array([int(cell) for cell in cells], "int64")
-        except (ValueError, OverflowError):
-            return np.array(cells, "float64")
-        # 07 and 7 are different names
-        return numbers if [str(number) for number in numbers] == cells else np.array(cells)
-    return np.array(cells)
+def _labels(column) -> np.ndarray:
+    """Integers as int64, else text as it is written, but "" for a missing one."""
+    cells = ["" if cell.strip().lower() == "nan" else cell.strip() for cell in column]
+    try:
+        numbers = np.array([int(cell) for cell in cells], "int64")
+    except (ValueError, OverflowError):
+        return np.array(cells)
+    # 07 and 7 are different names
+    return numbers if [str(number) for number in numbers] == cells else np.array(cells)
 
 
 def _is_number(text: str) -> bool:

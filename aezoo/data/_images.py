@@ -69,9 +69,9 @@ class ImageFolder(Source):
         if (folder / "train").is_dir() or (folder / "test").is_dir():
             folders = {name: folder / name for name in SPLITS if (folder / name).is_dir()}
             _warn_of_files_beside_splits(folder)
-        headers, parts = {}, {}
+        headers, parts, listed = {}, {}, {}
         for name, part in folders.items():
-            paths = list_images(part)
+            paths = listed[name] = list_images(part)
             found, failed = {}, {}
             for path, header in zip(paths, _in_threads(_read_header, paths), strict=True):
                 (failed if isinstance(header, UnreadableImage) else found)[path] = header
@@ -83,7 +83,7 @@ class ImageFolder(Source):
                 )
             headers.update(found)
             parts[name] = list(found)
-        classes, strays = _classes(folders, parts)
+        classes, strays = _classes(folders, parts, listed)
         _warn_of_frames([path for path, header in headers.items() if header.frames])
         whole = _WholeImages(headers)
         dtype = _common_dtype(whole)
@@ -479,30 +479,32 @@ def _common_size(whole, folder):
     return found[0] if found else MIXED_SIZE
 
 
-def _classes(folders, parts):
+def _classes(folders, parts, listed):
     """(the class numbers or None, an image beside the class folders) of each split that has them.
 
-    One numbering over all splits, so that a class has the same number in each of them.
+    One numbering over all splits and all image files, so that a class has the same number in each
+    split, whether a file is damaged or not.
     """
-    first = {
-        name: [path.relative_to(folders[name]).parts[:-1][:1] for path in paths]
-        for name, paths in parts.items()
-    }
-    numbers = {name: i for i, name in enumerate(sorted({n for all_ in first.values() for n in all_}
-                                                       - {()}))}  # fmt: skip
+
+    def class_of(name, path):
+        below = path.relative_to(folders[name]).parts[:-1]
+        return below[0] if below else None
+
+    found = {class_of(name, path) for name, paths in listed.items() for path in paths}
+    numbers = {name: number for number, name in enumerate(sorted(found - {None}))}
     classes, strays = {}, {}
-    for name, names in first.items():
-        classes[name] = np.array([numbers.get(n, -1) for n in names])
-        if () in names:
-            classes[name] = None
-            if any(names):
-                stray = parts[name][names.index(())]
-                strays[name] = stray
-                warnings.warn(
-                    f"The images of {folders[name]} have no labels, as not all are in class "
-                    f"folders: {stray} lies beside them.",
-                    stacklevel=5,
-                )
+    for name, paths in parts.items():
+        names = [class_of(name, path) for path in paths]
+        classes[name] = None
+        if None not in names:
+            classes[name] = np.array([numbers[name] for name in names])
+        elif any(names):
+            stray = strays[name] = paths[names.index(None)]
+            warnings.warn(
+                f"The images of {folders[name]} have no labels, as not all are in class folders: "
+                f"{stray} lies beside them.",
+                stacklevel=5,
+            )
     return classes, strays
 
 

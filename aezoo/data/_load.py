@@ -88,10 +88,11 @@ def load(
         with the values that the file has, not scaled; it must not be mixed with the others.
 
         **CSV files.** Columns of numbers, read as float32. A column named label or target
-        (of any case) becomes the labels: integers, other numbers as float64, or text. The
-        first row is a header where no cell is a number. Where some are, or where the cells
-        are 0, 1, 2 and so on for two or more columns, as pandas writes columns without
-        names, it is taken for a header with a warning, in case it is a sample. A first column
+        (of any case) becomes the labels: int64 where all are integers, else text; missing
+        ones are refused where labels are asked for. The first row is a header where none of
+        its cells is a number. With a warning that names the file, in case it is a sample, it
+        is taken for a header also where some cells are no numbers, and where the cells are
+        0, 1, 2 and so on, as pandas writes two or more columns without names. A first column
         without a name is an index as pandas writes it, and left out with a warning.
 
     Example:
@@ -256,4 +257,10 @@ def _check_image_size(image_size):
 def _required(y, part):
     if y is None:
         raise part.without_labels()
+    missing = y == "" if y.dtype.kind == "U" else y != y  # NaN and NaT
+    if y.dtype.kind not in "fiubUSO" or missing.any():
+        raise ValueError(
+            "`source` must have labels that are numbers or texts, and none that is missing. "
+            f"Received: labels of dtype {y.dtype}, {missing.sum()} of {len(y)} missing"
+        )
     return y
