@@ -107,8 +107,8 @@ class ArraySource(Source):
         x, _ = self.arrays()
         if image_size is not None and x.ndim == 4 and x.shape[1:3] != image_size:
             raise ValueError(
-                f"`image_size` must be {x.shape[1:3]}, the size of the images, as arrays are not "
-                f"resized. Received: {image_size}"
+                f"`source` must hold images of the size {image_size}, as arrays are not resized. "
+                f"Received: images of the size {x.shape[1:3]}"
             )
 
     def first(self, limit):
