@@ -90,16 +90,17 @@ def _list_weights(pattern):
 def reconstruct(
     run: RunArgument,
     images: Annotated[list[pathlib.Path], typer.Argument(help="Image files, or folders of them.")],
-    out: Annotated[pathlib.Path, typer.Option(help="Folder for the reconstructions, as PNG.")],
+    out: Annotated[
+        pathlib.Path, typer.Option(help="Folder for the reconstructions, as PNG of 8 or 16 bits.")
+    ],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
 ) -> None:
     """Reconstruct images; a denoising model denoises them."""
     import numpy as np
-    from PIL import Image
 
     from aezoo import load_model
     from aezoo._run_folder import make_folder, replacing
-    from aezoo.data._images import list_images, read_image
+    from aezoo.data._images import UnreadableImage, list_images, read_image, write_png
 
     model = load_model(run)
     shape = model.input_shape[1:]
@@ -114,16 +115,28 @@ def reconstruct(
     if len(set(targets)) < len(targets):
         targets = [out / f"{i:05}-{path.stem}.png" for i, path in enumerate(paths)]
     _refuse_existing(targets, overwrite)
-    pixels = [read_image(path, shape[:2], shape[2]) for path in paths]
-    for path, image in zip(paths, pixels, strict=True):
-        if image is None:
-            raise ValueError(f"`images` must be readable images. Received: {path}")
+    pixels = []
+    for path in paths:
+        try:
+            pixels.append(read_image(path, shape[:2], shape[2]))
+        except UnreadableImage as error:
+            raise ValueError(
+                f"`images` must be readable images. Received: {path} ({error})"
+            ) from error
+        if pixels[-1].dtype.kind == "f":
+            raise ValueError(
+                "`images` must have pixels of 8 or 16 bits, as PNG holds no other numbers; "
+                f"`aezoo.load_model(run).reconstruct(x)` takes them. Received: {path}"
+            )
+    dtypes = [image.dtype for image in pixels]
+    if len(set(dtypes)) > 1:  # 8 and 16 bits: the same values in [0, 1]
+        pixels = [image.astype("float32") / np.iinfo(image.dtype).max for image in pixels]
     outputs = model.reconstruct(np.stack(pixels))
     make_folder(out)
-    for target, output in zip(targets, outputs, strict=True):
-        image = (np.clip(output, 0, 1) * 255).round().astype("uint8")
+    for target, output, dtype in zip(targets, outputs, dtypes, strict=True):
         with replacing(target) as temporary:
-            Image.fromarray(image.squeeze(-1) if shape[2] == 1 else image).save(temporary, "png")
+            largest = np.iinfo(dtype).max
+            write_png(temporary, (np.clip(output, 0, 1) * largest).round().astype(dtype))
     print(f"{len(paths)} reconstructions are in {out}")
 
 

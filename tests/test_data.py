@@ -1,6 +1,7 @@
 """Every source, good and bad, as a pipeline and as arrays."""
 
 import pathlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -273,3 +274,30 @@ def test_memory_of_a_streamed_source_is_flat(tmp_path):
     """
     small, large = (int(run_python("-c", script, tmp_path, n).stdout) for n in (100, 400))
     assert large < small + 40_000  # KiB; the images themselves are 20 MB a hundred
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_tfds_images_are_resized_within_the_range_of_their_dtype(dtype):
+    import tensorflow as tf
+
+    from aezoo.data._tfds import TFDSSource
+
+    x = (np.arange(2 * 8 * 8).reshape(2, 8, 8, 1) / 127).astype("float32")
+    if dtype != "float32":
+        x = (x * np.iinfo(dtype).max).astype(dtype)
+    image = SimpleNamespace(shape=(8, 8, 1), np_dtype=np.dtype(dtype))
+    info = SimpleNamespace(
+        splits={"train": SimpleNamespace(num_examples=2)},
+        supervised_keys=None,
+        features={"image": image},
+    )
+    builder = SimpleNamespace(
+        name="fake",
+        info=info,
+        as_dataset=lambda **_: tf.data.Dataset.from_tensor_slices({"image": x}),
+    )
+    resized, _ = TFDSSource(builder, (4, 4)).arrays()
+    assert resized.dtype == dtype
+    means = x.reshape(2, 4, 2, 4, 2, 1).mean((2, 4))
+    largest = x.max()
+    np.testing.assert_allclose(resized / largest, means / largest, atol=0.05)

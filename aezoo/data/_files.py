@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import pathlib
+import warnings
 
 import numpy as np
 
@@ -46,7 +47,18 @@ def _from_npz(path):
             if name == "x" or name.startswith("x_"):
                 labels = "y" + name[1:]
                 y = file[labels] if labels in names else None
-                parts[name[2:] or "train"] = (from_array(file[name]).arrays()[0], y)
+                x, _ = from_array(file[name]).arrays()
+                if (name[2:] or "train") in parts:
+                    raise ValueError(
+                        "`source` must have one array of training data, named x or x_train. "
+                        f"Received: both in {path}"
+                    )
+                if y is not None and y.shape[:1] != x.shape[:1]:
+                    raise ValueError(
+                        f"`source` must have one label per sample. Received: {labels} of shape "
+                        f"{y.shape} for {name} of shape {x.shape} in {path}"
+                    )
+                parts[name[2:] or "train"] = (x, y)
         if parts:
             order = sorted(parts, key=lambda part: (part != "train", part))
             return ArraySource({part: parts[part] for part in order}, order[0])
@@ -62,12 +74,16 @@ def _from_csv(path):
     """Columns of numbers; a column named label or target becomes the labels."""
     with open(path, newline="", encoding="utf-8-sig") as file:
         rows = [row for row in csv.reader(file) if row]
-    if not rows:
-        raise ValueError(f"`source` must hold at least one row. Received: {path}")
-    header = None if all(_is_number(cell) for cell in rows[0]) else rows.pop(0)
-    names = header or [f"column {i}" for i in range(len(rows[0]) if rows else 0)]
+    header = rows.pop(0) if rows and _is_header(rows[0], path) else None
     if not rows:
         raise ValueError(f"`source` must hold at least one row of numbers. Received: {path}")
+    names = header or [f"column {i}" for i in range(len(rows[0]))]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(
+            f"`source` must have columns of different names. Received: {twice!r} more than once "
+            f"in {path}"
+        )
     for number, row in enumerate(rows, start=2 if header else 1):
         if len(row) != len(names):
             raise ValueError(
@@ -75,16 +91,72 @@ def _from_csv(path):
                 f"Received: {len(row)} in row {number} of {path}"
             )
     columns = dict(zip(names, zip(*rows, strict=True), strict=True))
-    label = next((name for name in names if name.strip().lower() in ("label", "target")), None)
-    y = None if label is None else np.array(columns.pop(label))
+    if not names[0].strip():
+        columns.pop(names[0])
+        warnings.warn(
+            f"The first column of {path} has no name and is left out, as pandas writes an index "
+            "so.",
+            stacklevel=2,
+        )
+    labels = [name for name in names if name.strip().lower() in ("label", "target")]
+    if len(labels) > 1:
+        raise ValueError(
+            "`source` must have one column of labels. "
+            f"Received: {' and '.join(map(repr, labels))} in {path}"
+        )
+    y = _labels(columns.pop(labels[0])) if labels else None
+    if not columns:
+        raise ValueError(f"`source` must have a column of inputs. Received: {path}")
     for name, column in columns.items():
         bad = next((cell for cell in column if not _is_number(cell)), None)
         if bad is not None:
             raise ValueError(
                 f"`source` must hold numbers only. Received: {bad!r} in {name!r} of {path}"
             )
-    x = np.array(list(columns.values()), "float32").T
+    with np.errstate(over="ignore"):  # said in a sentence below
+        x = np.array(list(columns.values()), "float32").T
+    for row, column in np.argwhere(np.isinf(x)):
+        name, cells = list(columns.items())[column]
+        if "inf" not in cells[row].lower():
+            raise ValueError(
+                "`source` must hold numbers within the range of float32. "
+                f"Received: {cells[row][:20]!r} in {name!r} of {path}"
+            )
     return ArraySource({"train": (x, y)})
+
+
+def _is_header(row, path) -> bool:
+    """Whether a first row holds names; it is never taken for that silently where it has numbers."""
+    numbers = [_is_number(cell) for cell in row]
+    counted = len(row) > 1 and row == [str(number) for number in range(len(row))]
+    if not any(numbers):
+        return True
+    if all(numbers) and not counted:
+        return False
+    likely = next((cell for cell in row if "_" in cell and _is_number(cell.replace("_", ""))), None)
+    if likely is not None:
+        raise ValueError(
+            f"`source` must hold numbers only. Received: {likely!r} in the first row of {path}"
+        )
+    if row[0].strip():  # else an index as pandas writes it, which is a header and named later
+        reason = "pandas numbers columns so" if counted else "not all of its cells are numbers"
+        warnings.warn(
+            f"The first row of {path} is taken for a header, as {reason}; put a row of names "
+            "above it if it is a sample.",
+            stacklevel=3,
+        )
+    return True
+
+
+def _labels(column) -> np.ndarray:
+    """Integers as int64, else text as it is written, but "" for a missing one."""
+    cells = ["" if cell.strip().lower() == "nan" else cell.strip() for cell in column]
+    try:
+        numbers = np.array([int(cell) for cell in cells], "int64")
+    except (ValueError, OverflowError):
+        return np.array(cells)
+    # 07 and 7 are different names
+    return numbers if [str(number) for number in numbers] == cells else np.array(cells)
 
 
 def _is_number(text: str) -> bool:
@@ -92,4 +164,4 @@ def _is_number(text: str) -> bool:
         float(text)
     except ValueError:
         return False
-    return True
+    return "_" not in text  # float("1_0") is 10

@@ -16,6 +16,7 @@ from aezoo._arguments import (
 from aezoo.data._sources import Source, find_source
 
 MEMORY_LIMIT = 2 * 1024**3
+MOST_PIXELS = 2**26  # of one image after resizing
 
 
 def load(
@@ -40,19 +41,24 @@ def load(
     Args:
         source: `"digits"`, scikit-learn's 1,797 handwritten digits of 8x8 pixels, which
             need no download; the name of a TensorFlow dataset, such as "mnist"; an
-            array; a path to a `.npy`, `.npz` or `.csv` file; or a folder of images,
-            with or without a folder a class.
+            array or data frame of numbers; a path to a `.npy`, `.npz` or `.csv` file; or
+            a folder of images, with or without a folder per class (see below).
         split: "train", "test", or another split that the source has; "validation" where
             `validation_split` is given. A source without splits is all "train".
         batch_size: Samples in a batch.
-        labels: Whether batches are (x, label) pairs.
+        labels: Whether batches are (x, label) pairs. Class folders are numbered from 0
+            in the order of their names, those of all splits together, so that a class has
+            the same number in each split.
         image_size: (height, width), or one integer for both, that images are resized
-            to. None keeps the size that they have; a folder of images of several sizes
-            is then resized to 64x64, with a warning.
+            to, of at most 2**26 pixels. None keeps the size that they have; a folder of
+            images of several sizes is then resized to 64x64, with a warning. Arrays are not
+            resized, and another size than theirs is refused.
         shuffle: None shuffles the training split only.
         validation_split: Share of "train" that is split off as "validation", the same
             samples every time.
-        limit: At most so many samples.
+        limit: Maximum number of samples: the first ones of arrays, files and TensorFlow
+            datasets; evenly spread ones of a folder of images, where the first would all
+            be of one class.
         seed: Integer that fixes the order of the samples, or None.
         data_dir: Where TensorFlow Datasets finds its data; None is `TFDS_DATA_DIR` or
             its default.
@@ -64,6 +70,30 @@ def load(
     Raises:
         ValueError: if the source, the split or another argument is not one of the above.
         FileNotFoundError: if there is no such file, folder or data set.
+
+    Note:
+        **Folders of images.** PNG, JPEG, BMP, GIF, TIFF and WebP files; with a folder
+        `train` or `test`, only the folders `train`, `validation` and `test` are read. Links
+        are followed; hidden files and folders are left out. Files that cannot be read are
+        left out with a warning that names them, and so are images of more pixels than
+        `PIL.Image.MAX_IMAGE_PIXELS` (89 million). Images are grey where all are grey, else
+        RGB; they are turned upright; what is transparent becomes white; of several frames
+        the first one is read.
+
+        The dtype is that of the files. 8 bits are uint8; 9 to 16 bits, grey in PNG and TIFF
+        and RGB in PNG, are uint16 with the values that the file has. Models scale pixels by
+        the range of the dtype, so that 12-bit data in uint16 end at 4095 / 65535. In a
+        folder of 8 and 16 bits, pixels of 8 bits are multiplied by 257, which is the same
+        value in [0, 1]. TIFF of signed 16-bit integers, 32-bit integers or floats is float32
+        with the values that the file has, not scaled; it must not be mixed with the others.
+
+        **CSV files.** Columns of numbers, read as float32. A column named label or target
+        (of any case) becomes the labels: int64 where all are integers, else text; missing
+        ones are refused where labels are asked for. The first row is a header where none of
+        its cells is a number. With a warning that names the file, in case it is a sample, it
+        is taken for a header also where some cells are no numbers, and where the cells are
+        0, 1, 2 and so on, as pandas writes two or more columns without names. A first column
+        without a name is an index as pandas writes it, and left out with a warning.
 
     Example:
 
@@ -119,7 +149,7 @@ def arrays(
     check_flag("labels", labels)
     part = _part(source, split, image_size, validation_split, limit, data_dir)
     x, y = _arrays(part, source)
-    return (x, _required(y, source)) if labels else x
+    return (x, _required(y, part)) if labels else x
 
 
 def with_labels(source, split, *, image_size=None, limit=None, data_dir=None):
@@ -156,6 +186,7 @@ def _part(source, split, image_size, validation_split, limit, data_dir) -> Sourc
     image_size = _check_image_size(image_size)
     check_text("split", split)
     found = find_source(source, image_size, data_dir)
+    found.check_image_size(image_size)
     if limit is not None:
         check_positive_integer("limit", limit)
     if validation_split is None:
@@ -171,7 +202,9 @@ def _part(source, split, image_size, validation_split, limit, data_dir) -> Sourc
         else:
             part = found.split(split)
     if part.samples == 0:
-        raise ValueError(f"`source` must hold at least one sample. Received: {source!r}, {split!r}")
+        raise ValueError(
+            f"`source` must hold at least one sample. Received: {_named(source)}, {split!r}"
+        )
     return part.first(limit) if limit is not None and limit < part.samples else part
 
 
@@ -181,16 +214,28 @@ def _dataset(part, source, labels, memory_limit, **options):
 
     if part.bytes > memory_limit:
         part = part.readable()
+        if part.samples == 0:
+            raise _nothing_readable(source)
         return _pipeline.from_records(part.records(labels), part.samples, **options)
     x, y = _arrays(part, source)
-    return _pipeline.from_arrays(x, _required(y, source) if labels else None, **options)
+    return _pipeline.from_arrays(x, _required(y, part) if labels else None, **options)
 
 
 def _arrays(part, source):
     x, y = part.arrays()
     if len(x) == 0:
-        raise ValueError(f"`source` must hold at least one readable sample. Received: {source!r}")
+        raise _nothing_readable(source)
     return x, y
+
+
+def _nothing_readable(source):
+    return ValueError(
+        f"`source` must hold at least one readable sample. Received: {_named(source)}"
+    )
+
+
+def _named(source) -> str:
+    return repr(source) if isinstance(source, str) else f"{source}".splitlines()[0]
 
 
 def _check_image_size(image_size):
@@ -202,12 +247,20 @@ def _check_image_size(image_size):
         raise ValueError(
             f"`image_size` must be a positive integer or (height, width). Received: {image_size!r}"
         )
+    if size[0] * size[1] > MOST_PIXELS:
+        raise ValueError(
+            f"`image_size` must be at most {MOST_PIXELS:,} pixels. Received: {image_size!r}"
+        )
     return tuple(size)
 
 
-def _required(y, source):
+def _required(y, part):
     if y is None:
+        raise part.without_labels()
+    missing = y == "" if y.dtype.kind == "U" else y != y  # NaN and NaT
+    if y.dtype.kind not in "fiubUSO" or missing.any():
         raise ValueError(
-            f"`labels` must be False for a source without labels. Received: {source!r}"
+            "`source` must have labels that are numbers or texts, and none that is missing. "
+            f"Received: labels of dtype {y.dtype}, {missing.sum()} of {len(y)} missing"
         )
     return y

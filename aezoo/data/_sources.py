@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import os
+from numbers import Real
 
 import numpy as np
 
 from aezoo._arguments import check_path
+from aezoo._checks import is_array
 
 VALIDATION_ORDER_SEED = 0
 
@@ -16,6 +18,7 @@ class Source:
     """Samples of one origin, as arrays at once or as records one by one."""
 
     splits: tuple[str, ...] = ("train",)
+    unlabelled = "a source without labels"  # what it is where it has none
 
     @property
     def samples(self) -> int:
@@ -33,12 +36,16 @@ class Source:
 
     def split(self, name: str) -> Source:
         if name not in self.splits:
-            hint = "" if len(self.splits) > 1 else "; validation_split=0.1 makes a 'validation'"
+            alone = self.splits == ("train",)
+            hint = "; validation_split=0.1 makes a 'validation'" if alone else ""
             raise ValueError(
                 f"`split` must be one of {', '.join(map(repr, self.splits))}{hint}. "
                 f"Received: {name!r}"
             )
         return self._split(name)
+
+    def check_image_size(self, image_size) -> None:
+        """Refuses a size that the images of this source cannot be given."""
 
     def divided(self, name: str, share: float) -> Source:
         """The "train" or "validation" part, the same samples every time."""
@@ -56,6 +63,9 @@ class Source:
 
     def records(self, labels: bool):
         raise NotImplementedError
+
+    def without_labels(self) -> ValueError:
+        return ValueError(f"`labels` must be False for {self.unlabelled}. Received: labels=True")
 
     def _split(self, name: str) -> Source:
         return self
@@ -92,6 +102,15 @@ class ArraySource(Source):
     def arrays(self):
         return self._parts[self._name]
 
+    def check_image_size(self, image_size) -> None:
+        """Arrays are not resized, which a size of their own would promise."""
+        x, _ = self.arrays()
+        if image_size is not None and x.ndim == 4 and x.shape[1:3] != image_size:
+            raise ValueError(
+                f"`source` must hold images of the size {image_size}, as arrays are not resized. "
+                f"Received: images of the size {x.shape[1:3]}"
+            )
+
     def first(self, limit):
         return self._rows(slice(limit))
 
@@ -115,6 +134,8 @@ def find_source(source, image_size, data_dir) -> Source:
         return from_array(source)
     if source == "digits":
         return _digits()
+    if source == "":
+        raise ValueError("`source` must not be an empty text. Received: ''")
     path = check_path("source", source)
     if path.is_dir():
         from aezoo.data._images import ImageFolder
@@ -134,9 +155,22 @@ def find_source(source, image_size, data_dir) -> Source:
 
 
 def from_array(array) -> ArraySource:
+    if np.ma.is_masked(array):
+        raise ValueError(
+            "`source` must be an array without masked values, as the mask would be lost; "
+            f"filled(number) puts a number there. Received: {np.ma.count_masked(array)} of "
+            f"{array.size} values masked"
+        )
+    if isinstance(array, tuple) and any(np.ndim(part) > 1 for part in array if is_array(part)):
+        raise ValueError(
+            "`source` must be one array, not a tuple of arrays, such as (x, labels). "
+            f"Received: a tuple of {len(array)}"
+        )
+    if hasattr(array, "to_numpy") and hasattr(array, "columns"):
+        array = _from_frame(array)
     try:
-        x = array if isinstance(array, np.ndarray) else np.asarray(array)
-    except ValueError:  # a list of lists of different lengths
+        x = np.asarray(array)
+    except Exception:  # lists of different lengths, or whatever a class of the user's own raises
         x = np.empty(0, object)
     if x.ndim < 2 or x.dtype.kind not in "fiub":
         raise ValueError(
@@ -144,7 +178,26 @@ def from_array(array) -> ArraySource:
             f"TensorFlow data set. Received: {type(array).__name__} of shape {x.shape} and "
             f"dtype {x.dtype}"
         )
+    if len(x) and not x.size:
+        raise ValueError(f"`source` must hold a value per sample. Received: shape {x.shape}")
+    if x.dtype.itemsize > 8:  # long double, which no tensor holds
+        x = x.astype("float64")
     return ArraySource({"train": (x, None)})
+
+
+def _from_frame(frame) -> np.ndarray:
+    """A data frame, all columns of which are inputs; pandas makes objects of several dtypes."""
+    x = np.asarray(frame)
+    if x.dtype != object or x.ndim != 2:
+        return x
+    good = [all(isinstance(value, (Real, np.bool_)) for value in column) for column in x.T]
+    bad = [repr(name) for name, numbers in zip(frame.columns, good, strict=True) if not numbers]
+    if bad:
+        raise ValueError(
+            "`source` must be a data frame of numbers only, with NaN for a missing one. "
+            f"Received: other values in {', '.join(bad)}"
+        )
+    return x.astype("float64")
 
 
 def _digits() -> ArraySource:

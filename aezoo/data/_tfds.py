@@ -102,15 +102,14 @@ class TFDSSource(Source):
             x = record[self._x_key]
             if self._image_size is not None and len(x.shape) == 3:
                 resized = tf.image.resize(x, self._image_size, antialias=True)
-                x = tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), x.dtype)
+                if x.dtype.is_integer:  # of 8 bits or of 16
+                    resized = tf.clip_by_value(tf.round(resized), 0, x.dtype.max)
+                x = tf.cast(resized, x.dtype)
             x = tf.ensure_shape(x, self._shape)
             return (x, record[self._y_key]) if labels else x
 
         if labels and self._y_key is None:
-            raise ValueError(
-                "`labels` must be False for a source without labels. "
-                f"Received: {self._builder.name!r}"
-            )
+            raise self.without_labels()
         return dataset.map(pick, num_parallel_calls=tf.data.AUTOTUNE)
 
     def _part(self, start, stop):
