@@ -11,6 +11,7 @@ from aezoo._arguments import as_json, check_positive_integer, check_seed
 from aezoo._checks import as_array, batches, inputs_of, is_array, is_dataset, samples_of, to_numpy
 from aezoo._jax import keeping_variables
 from aezoo._pixels import PixelModel, scale_pixels
+from aezoo._quiet import without_retracing_warnings
 from aezoo._replicas import added_losses, blocks_of, predict, scope_of, weigh
 from aezoo.callbacks import StopOnNaN
 from aezoo.layers._penalty import weighing_samples
@@ -184,6 +185,7 @@ class Autoencoder(PixelModel):
         }
         with (
             _checks.naming_bad_batches(),
+            without_retracing_warnings(),
             keeping_variables(self),
             blocks_of(self, data) as data,
         ):
@@ -213,7 +215,8 @@ class Autoencoder(PixelModel):
                 **options,
             }
             blocks = blocks_of(self, data)
-            with _checks.naming_bad_batches(), keeping_variables(self), blocks as data:
+            quietly = without_retracing_warnings()
+            with _checks.naming_bad_batches(), quietly, keeping_variables(self), blocks as data:
                 data.pop("shuffle")
                 return super().evaluate(**data)
         return super().evaluate(x, y, batch_size=batch_size, **options)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import datetime
 import importlib.metadata
 import os
 import pathlib
+import platform
+import sys
 import tempfile
 
 RESULTS = pathlib.Path(__file__).parent / "results"
@@ -24,11 +28,28 @@ def path_of(task: str) -> pathlib.Path:
     return folder / f"{task}-{versions}-float32-cpu{cores}.csv"
 
 
+def circumstances() -> dict:
+    """Where, when and by which command a row was measured; the load is that of the last minute."""
+    cpu = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):  # a machine that tells it otherwise
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = next((line.split(":")[1].strip() for line in lines if "model name" in line), cpu)
+    return {
+        "command": f"python -m benchmarks {' '.join(sys.argv[1:])}",
+        "date": datetime.date.today().isoformat(),
+        "cpu": f"{cpu}, {len(os.sched_getaffinity(0))} cores",
+        "load": f"{os.getloadavg()[0]:.1f}",
+    }
+
+
 def write(rows, task, key: str | None = None) -> list[dict]:
     """The rows as CSV; returns those that the file holds now.
 
-    With a `key`, rows of the file that have other values in that column are kept.
+    Each row says when, where and by which command it was measured. With a `key`, rows of the file
+    that have other values in that column are kept.
     """
+    about = circumstances()
+    rows = [{**row, **about} for row in rows]
     RESULTS.mkdir(exist_ok=True)
     path = path_of(task)
     if key and path.exists():
@@ -37,7 +58,8 @@ def write(rows, task, key: str | None = None) -> list[dict]:
             rows = [row for row in csv.DictReader(file) if row[key] not in new] + rows
     temporary = path.with_suffix(".writing")
     with temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
+        names = dict.fromkeys(name for row in rows for name in row)
+        writer = csv.DictWriter(file, list(names), restval="")
         writer.writeheader()
         writer.writerows(rows)
     temporary.replace(path)

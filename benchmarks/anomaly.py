@@ -51,7 +51,15 @@ def models(data):
     dense = aezoo.dense_ae(data.shape, size, (512, 128), activation="relu", seed=0)
     vae = aezoo.vae(data.shape, size, hidden_units=(256, 128), seed=0)
     filters = aezoo.patch_ae(data.shape, 50, regularization=1e-3, seed=0, **patches)
+    options = {"regularization": 1e-3, "seed": 0, **patches}
+    untrained = aezoo.dense_ae(data.shape, size, (512, 128), activation="relu", seed=0)
+    random = aezoo.patch_ae(data.shape, 50, **options)
+    pixels = int(np.prod(data.shape))
+    whole = aezoo.pca_ae(data.shape, pixels)  # its code is the image, turned
     return {
+        "raw pixels": (whole, 1, ("nearest",)),
+        "dense_ae, not trained": (untrained, 0, ("mahalanobis", "nearest")),
+        "patch_ae filters 50, random": (random, 0, ("mahalanobis", "nearest")),
         f"pca_ae latent_dim {size}": (pca, 1, ("reconstruction", "mahalanobis", "nearest")),
         f"dense_ae latent_dim {size}": (dense, epochs, ("reconstruction",)),
         f"vae latent_dim {size}": (vae, epochs, ("reconstruction", "likelihood")),
@@ -69,7 +77,8 @@ def auroc(data) -> list[dict]:
         training, normal = data.digit(digit)
         for name, (model, epochs, scores) in models(data).items():
             start = time.perf_counter()
-            model.fit(training, epochs=epochs, batch_size=128, verbose=0)
+            if epochs:
+                model.fit(training, epochs=epochs, batch_size=128, verbose=0)
             trained = time.perf_counter() - start
             for score in scores:
                 start = time.perf_counter()

@@ -18,10 +18,11 @@ import typer
 from benchmarks._results import save, write
 
 SIZES = (2, 8, 32, 128, 256)
-GRIDS = {
+GRIDS = {  # and PCA, which is clipped to [0, 1] as the outputs of the others are
     "masked_ae": ({"patch_size": 7, "embedding_dim": 16},),
     "patch_ae": tuple({"filters": filters} for filters in (2, 8, 32, 64)),
     "vq_vae": tuple({"embedding_dim": dim} for dim in (1, 2, 4)),
+    "pca_ae": tuple({"latent_dim": size, "output_activation": "clip"} for size in SIZES),
     "marginalized_ae": ({},),  # its code is the next layer, of the size of the input
 }
 LIMIT, EPOCHS = 20_000, 10
@@ -68,7 +69,7 @@ def picture(rows) -> None:
         found = sorted((int(r["code_size"]), float(r["test_mse"])) for r in rows
                        if r["model"] == name)  # fmt: skip
         style = {"color": "black", "linewidth": 2.5, "zorder": 3} if name == "pca_ae" else {}
-        label = "pca_ae: PCA" if name == "pca_ae" else name
+        label = "pca_ae: PCA, clipped" if name == "pca_ae" else name
         axis.plot(*zip(*found, strict=True), marker="o", **{"color": color, **style}, label=label)
     axis.set(xscale="log", yscale="log", xlabel="numbers in the code", ylabel="test MSE")
     axis.set_xticks(SIZES, SIZES)

@@ -147,7 +147,7 @@ def code_size() -> str:
     cells = {(row["model"], int(row["code_size"])): row["test_mse"] for row in rows}
     names = sorted({row["model"] for row in rows} - {"pca_ae"})
     body = [
-        [f"`{name}`" if name != "pca_ae" else "**PCA** (`pca_ae`)",
+        [f"`{name}`" if name != "pca_ae" else "**PCA**, clipped (`pca_ae`)",
          *(cells.get((name, size), "") for size in sizes)]
         for name in [*names, "pca_ae"]
     ]  # fmt: skip

@@ -97,6 +97,7 @@ def keras_curve(model, data, test, epochs, samples, goal):
     if len(data) == 1:
         options = {"steps_per_epoch": steps, "epochs": epochs * QUARTERS}
         model.fit(*data, verbose=0, callbacks=[Quarters()], **options)
+        assert model.fused_functions, "the loop that is compiled into one call did not run"
     else:
         model.fit(*data, batch_size=BATCH, epochs=epochs, verbose=0, callbacks=[Batches()])
     return curve

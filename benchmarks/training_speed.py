@@ -71,6 +71,10 @@ def keras_steps_per_execution(*arguments):
     return keras_fit(*arguments, steps_per_execution=64)
 
 
+def keras_strongest(*arguments):
+    return keras_fit(*arguments, jit_compile=True, steps_per_execution=64)
+
+
 def torch_eager(sizes, activation, batch, epochs, x, test, compile=False):
     import torch
 
@@ -192,6 +196,7 @@ PEERS = {
     "Keras fit(X, X)": (keras_fit, ("tensorflow", "keras")),
     "Keras fit, jit_compile": (keras_jit, ("tensorflow", "keras")),
     "Keras fit, steps_per_execution": (keras_steps_per_execution, ("tensorflow", "keras")),
+    "Keras fit, both": (keras_strongest, ("tensorflow", "keras")),
     "PyTorch": (torch_eager, ("torch",)),
     "torch.compile": (torch_compile, ("torch",)),
     "JAX lax.scan": (jax_scan, ("jax",)),

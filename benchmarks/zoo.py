@@ -1,14 +1,15 @@
 """What each family of the zoo promises, measured beside what it has to beat.
 
-    python -m benchmarks.zoo [--task vae|sparse|vq|conditional|contractive|masked] [--quick]
+    python -m benchmarks.zoo [--task vae|sparse|vq|conditional|contractive|masked|prior] [--quick]
 
-MNIST, and CIFAR-10 for the masked model; every row says what was trained, for how many epochs
+MNIST, and cifar10_jpeg for the masked model; every row says what was trained, for how many epochs
 and seconds, and stands beside its `reference`. Likelihoods are of dynamically binarised
 images, by importance sampling. Pictures go to `zoo-generated.svg` and `zoo-masked.svg`.
 """
 
 from __future__ import annotations
 
+import math
 import time
 
 import numpy as np
@@ -18,7 +19,7 @@ from benchmarks._results import save, write
 
 
 class Data:
-    """MNIST and CIFAR-10, or the digits for both."""
+    """MNIST and cifar10_jpeg, or the digits for both."""
 
     def __init__(self, quick: bool):
         import aezoo
@@ -102,12 +103,15 @@ def sparse(data):
     """A wide code of which k are active, beside a dense code of k."""
     import aezoo
 
+    choices = f"16 numbers and which of 512 they are ({math.log2(math.comb(512, 16)):.0f} bits)"
     pipeline, epochs = aezoo.data.load(data.x, batch_size=128, seed=0), data.epochs(30)
     models = {
-        "sparse_ae top_k, 16 of 512 units": aezoo.sparse_ae(
+        f"sparse_ae top_k, {choices}": aezoo.sparse_ae(
             data.shape, 512, "top_k", rate=16 / 512, seed=0
         ),
-        "dense_ae latent_dim 16": aezoo.dense_ae(data.shape, 16, (512,), activation="relu", seed=0),
+        "dense_ae latent_dim 16, as many numbers and no choice": aezoo.dense_ae(
+            data.shape, 16, (512,), activation="relu", seed=0
+        ),
     }
     rows = []
     for name, model in models.items():
@@ -116,10 +120,48 @@ def sparse(data):
     return rows
 
 
-def vq(data):
-    """Reconstruction at equal bits: PCA whose coefficients have 8 bits each."""
+def equal_bits(data, bits: int, limit: int) -> np.ndarray:
+    """Test images as PCA at so many bits per sample keeps them.
+
+    Each bit goes where it lowers the training error most: one more to the coefficient whose error
+    falls furthest. A coefficient of b bits has the 2^b levels of Lloyd and Max, which are
+    k-means in one dimension; all are fitted to training codes.
+    """
+    from sklearn.cluster import KMeans
     from sklearn.decomposition import PCA
 
+    flat, test = (part.reshape(len(part), -1) / 255.0 for part in (data.x, data.test))
+    pca = PCA(min(limit, *flat.shape)).fit(flat)
+    known, codes = pca.transform(flat[:: max(1, len(flat) // 5000)]), pca.transform(test)
+
+    def levels(column, count):
+        return KMeans(2**count, n_init=1, max_iter=30, random_state=0).fit(column[:, None])
+
+    def error(column, found):
+        return -found.score(column[:, None]) / len(column)
+
+    given = [0] * known.shape[1]
+    now = known.var(0)
+    fitted = [levels(column, 1) for column in known.T]
+    falls = np.array([v - error(c, f) for v, c, f in zip(now, known.T, fitted, strict=True)])
+    used = [None] * len(given)
+    for _ in range(bits):
+        best = int(np.argmax(falls))
+        used[best], given[best] = fitted[best], given[best] + 1
+        now[best] -= falls[best]
+        fitted[best] = levels(known[:, best], given[best] + 1)
+        falls[best] = now[best] - error(known[:, best], fitted[best])
+    kept = np.zeros_like(codes)
+    for i, one in enumerate(used):
+        column = codes[:, i : i + 1]
+        kept[:, i] = (
+            known[:, i].mean() if one is None else one.cluster_centers_[one.predict(column), 0]
+        )
+    return np.clip(pca.inverse_transform(kept), 0, 1)
+
+
+def vq(data):
+    """Reconstruction at equal bits: PCA whose coefficients are quantised as well as can be."""
     import aezoo
 
     model = aezoo.vq_vae(data.shape, seed=0)
@@ -128,18 +170,13 @@ def vq(data):
     tokens = model.tokens(data.test)
     used = len(np.unique(tokens)) / model.quantizer.codebook_size
     name = f"vq_vae, {model.bits_per_sample} bits a sample"
-    flat, test = (part.reshape(len(part), -1) / 255.0 for part in (data.x, data.test))
-    components = min(model.bits_per_sample // 8, flat.shape[1])
-    pca = PCA(components).fit(flat)
-    codes, known = pca.transform(test), pca.transform(flat)
-    low, high = known.min(0), known.max(0)
-    steps = np.round(np.clip((codes - low) / (high - low), 0, 1) * 255)
-    back = np.clip(pca.inverse_transform(low + steps / 255 * (high - low)), 0, 1)
-    error = float(np.square(back - test).mean())
+    bits = 24 if data.quick else model.bits_per_sample
+    back = equal_bits(data, bits, 12 if data.quick else 300)
+    error = float(np.square(back - data.test.reshape(len(back), -1) / 255.0).mean())
     return [
         row("vq", name, "test MSE", test_mse(model, data), epochs, seconds),
         row("vq", name, "share of the codebook used on the test set", used, epochs, seconds),
-        row("vq", f"PCA of {components} components, 8 bits each", "test MSE", error),
+        row("vq", f"PCA, {bits} bits a sample, spread as they help most", "test MSE", error),
     ]
 
 
@@ -189,6 +226,40 @@ def contractive(data):
         rows.append(row("contractive", name, "test MSE", test_mse(model, data), epochs, seconds))
         figure = "norm of the encoder's Jacobian, mean over test points"
         rows.append(row("contractive", name, figure, np.sqrt(norms).mean(), epochs, seconds))
+        relative = np.sqrt(norms.mean() / codes.var(0).sum())
+        figure = "the same relative to the spread of the code, which no scale of it changes"
+        rows.append(row("contractive", name, figure, relative, epochs, seconds))
+    return rows
+
+
+def prior(data):
+    """How well a classifier tells codes from draws of the prior that they are meant to follow.
+
+    Half of the test images' codes and as many draws are learnt from, and the other half is told;
+    0.5 is a guess.
+    """
+    from sklearn.neural_network import MLPClassifier
+
+    import aezoo
+
+    pipeline, epochs = aezoo.data.load(data.x, batch_size=128, seed=0), data.epochs(30)
+    rows, generator = [], np.random.default_rng(0)
+    for name in ("adversarial_ae", "wae", "vae"):
+        for size in (2,) if data.quick else (8, 32):
+            model = aezoo.create(name, data.shape, size, seed=0)
+            seconds = fit(model, pipeline, epochs, 0.001)
+            if name == "vae":
+                mean, log_variance = model.encode(data.test, return_distribution=True)
+                codes = mean + np.exp(log_variance / 2) * generator.standard_normal(mean.shape)
+            else:
+                codes = model.encode(data.test)
+            x = np.concatenate([codes, generator.standard_normal(codes.shape)])
+            y = np.repeat([0, 1], len(codes))
+            learnt = generator.permutation(len(x)) < len(x) // 2
+            classifier = MLPClassifier((256, 256), early_stopping=True, random_state=0)
+            share = classifier.fit(x[learnt], y[learnt]).score(x[~learnt], y[~learnt])
+            figure = "accuracy of a classifier of codes and draws of the prior"
+            rows.append(row("prior", f"{name} latent_dim {size}", figure, share, epochs, seconds))
     return rows
 
 
@@ -204,13 +275,19 @@ def masked(data):
     x, y = aezoo.data.arrays(data.cifar, labels=True)
     test, test_y = aezoo.data.arrays(data.cifar, "test", labels=True)
     model = aezoo.masked_ae(x.shape[1:], decoder_depth=1, normalize_patches=True, seed=0)
+    untrained = [model.features(part) for part in (x, test)]
     epochs = data.epochs(12)
     pipeline = aezoo.data.load(x, batch_size=128, seed=0)
     seconds = fit(model, pipeline, epochs, 0.003, warmup=0.05)
     rows = []
-    for name, parts in (
-        ("masked_ae, pooled tokens", [model.features(part) for part in (x, test)]),
-        ("PCA of the same size", None),
+    for name, parts, cost in (
+        (
+            "masked_ae, pooled tokens",
+            [model.features(part) for part in (x, test)],
+            (epochs, seconds),
+        ),
+        ("the same net, not trained", untrained, ()),
+        ("PCA of the same size", None, ()),
     ):
         if parts is None:
             flat = [part.reshape(len(part), -1) / np.float32(255) for part in (x, test)]
@@ -219,7 +296,7 @@ def masked(data):
             parts = [pca.transform(part) for part in flat]
         probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
         score = probe.fit(parts[0], y).score(parts[1], test_y)
-        rows.append(row("masked", name, "accuracy of a linear probe", score, epochs, seconds))
+        rows.append(row("masked", name, "accuracy of a linear probe", score, *cost))
     seen, filled = model.fill_in(test[:10], seed=0)
     pictures = {"input": test[:10] / 255.0, "seen": seen, "filled in": filled}
     save(aezoo.plots.image_rows(pictures), "zoo-masked.svg", data.quick)
@@ -233,6 +310,7 @@ TASKS = {
     "conditional": conditional,
     "vae": vae,
     "masked": masked,
+    "prior": prior,
 }
 
 
