@@ -21,7 +21,7 @@ from tests.conftest import is_closed_form, most, small
 BATCH = 48
 FEW = ("dense_ae", "patch_ae", "pca_ae", "vae", "vq_vae")
 SAVED = ("conv_ae", "dense_ae", "pca_ae", "vq_vae")
-OWN_NOISE = {"adversarial_ae", "conv_ae", "denoising_ae", "masked_ae", "vae", "vq_vae", "wae"}
+OWN_NOISE = {"adversarial_ae", "denoising_ae", "masked_ae", "vae", "wae"}
 
 
 def data():

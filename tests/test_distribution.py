@@ -94,8 +94,7 @@ def check_same(found, alone, name):
     if name not in OWN_NOISE:
         assert found["mse"] == pytest.approx(alone["mse"], rel=1e-5)
     if "saved" in found:
-        near = 0.03 if name in OWN_NOISE else 1e-5  # an evaluation draws masks and codes as well
-        expected = pytest.approx(found["saved"]["evaluated_mse"], rel=near)
+        expected = pytest.approx(found["saved"]["evaluated_mse"], rel=1e-5)
         assert found["evaluated_mse"] == expected
         assert found["saved"]["weights"] == 0
         assert found["saved"]["codes"] < 1e-5
