@@ -9,6 +9,7 @@ import csv
 import pathlib
 import re
 
+from aezoo._pretrained import SHIPPED, read_card
 from benchmarks import code_size as code_size_task
 from benchmarks import denoising as denoising_task
 from benchmarks import scaling, scaling_sizes
@@ -81,7 +82,7 @@ def pretrained() -> str:
     body = [
         [
             f"`{row['name']}`",
-            row["model"],
+            read_card(SHIPPED / row["name"])["about"],
             f"{float(row['mse']):.5f} / {float(row['pca_mse']):.5f}",
             f"{float(row['psnr']):.2f} / {float(row['pca_psnr']):.2f}",
             f"{100 * float(row['linear_probe']):.2f} / {100 * float(row['pca_linear_probe']):.2f}",

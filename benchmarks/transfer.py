@@ -4,7 +4,7 @@
 
 `few`: label curves of the shipped MNIST encoders, and linear probes with all labels, beside PCA
 of the same size. `all`: the best of them fine-tuned on all labels, beside the same net from
-random weights. `cifar`: closed-form patch features of CIFAR-10, beside the same net with the
+random weights. `cifar`: closed-form patch features of cifar10_jpeg, beside the same net with the
 random filters that it begins with. The picture goes to `transfer.svg`.
 """
 

@@ -66,3 +66,42 @@ def test_every_benchmark_it_names_is_a_task():
     for page in PAGES:
         for name in re.findall(r"python -m benchmarks ([a-z][a-z-]+)", page.read_text()):
             assert name in command.commands, name
+
+
+DERIVED = ("1/12 = .0833", "656/784 of that, .0697")  # of formulas, not of measurements
+WRITTEN = [
+    *PAGES,
+    ROOT / "notebooks" / "README.md",
+    ROOT / "CHANGELOG.md",
+    ROOT / "CONTRIBUTING.md",
+]
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: str(page.relative_to(ROOT)))
+def test_measured_numbers_stand_in_tables_of_results_and_nowhere_else(page):
+    prose = page.read_text()
+    for block in (
+        r"```.*?```",
+        r"<!-- (.*?) -->\n.*?<!-- end of \1 -->",
+        r"`[^`]*`",
+        r"\]\([^)]*\)",
+    ):
+        prose = re.sub(block, "", prose, flags=re.DOTALL)
+    for derived in DERIVED:
+        prose = prose.replace(derived, "")
+    measured = re.findall(
+        r"(?<![\w.])\d*\.\d{3,}|\d+(?:\.\d+)? ?(?:%|per cent|dB|nats|seconds|minutes|times)(?!\w)",
+        prose,
+    )
+    assert not measured, "a measured number belongs into benchmarks/results, from which tables come"
+
+
+def test_the_cards_of_the_weights_say_what_the_results_file_says():
+    from aezoo._pretrained import SHIPPED, read_card
+
+    rows, _ = read("pretrained")
+    assert {row["name"] for row in rows} == set(aezoo.list_weights())
+    for row in rows:
+        figures = read_card(SHIPPED / row["name"])["figures"]
+        for key in {"mse", "psnr", "linear_probe"} & set(row):
+            assert float(row[key]) == pytest.approx(figures[key], rel=1e-6), (row["name"], key)

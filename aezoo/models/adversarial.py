@@ -41,13 +41,14 @@ def adversarial_ae(
     seed: int | None = None,
     name: str = "adversarial_ae",
 ) -> GenerativeAutoencoder:
-    """An autoencoder whose codes cannot be told from draws of a standard normal prior.
+    """An autoencoder whose codes a discriminator pushes towards a standard normal prior.
 
     Minimises the mean squared error of the reconstruction plus `adversarial_weight` times the
     cross-entropy of taking codes for draws of the prior; beside it a discriminator
     minimises the cross-entropy of telling them apart. The gradient is reversed between the
     two, so that one optimizer makes one step of both. History has `discriminator_accuracy`,
-    0.5 where the codes follow the prior; on JAX it is left out, as Keras does not keep the
+    0.5 where this small discriminator can tell nothing; a classifier that is trained afterwards
+    still tells codes from draws. On JAX it is left out, as Keras does not keep the
     metrics of layers there.
 
     Args:
