@@ -170,8 +170,13 @@ def _print_metrics(run):
     table = Table(
         "", "MSE", "PSNR (dB)", title=f"{metrics['samples']} {metrics['evaluated_on']} samples"
     )
-    labels = {"noisy": "noisy input", "affine": "best affine map"}
-    labels["pca"] = f"PCA, {metrics['pca'].get('latent_dim')} components"
+    size = metrics["pca"].get("latent_dim")
+    labels = {
+        "noisy": "noisy input",
+        "pca": f"PCA, {size} components",
+        "affine_rank": f"best affine map of rank {size}",
+        "affine": "best affine map",
+    }
     rows = {
         run.model.name: metrics,
         **{labels[key]: metrics[key] for key in labels if key in metrics},
