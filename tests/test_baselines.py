@@ -75,3 +75,32 @@ def test_the_picture_shows_the_rival_of_the_model(name, label, digits):
     texts = [text.get_text() for text in figure.findobj(lambda part: hasattr(part, "get_text"))]
     assert label in texts
     assert ("PCA 4" in texts) == (name == "dense_ae")
+
+
+def test_the_report_card_has_affine_maps_beside_a_denoising_model(digits, test_digits):
+    model = small("denoising_ae", level=0.5)
+    card = aezoo.evaluate(model, test_digits, train=digits, noise_levels=(), verbose=False)
+    found = measure(model, test_digits, Baselines(model, digits))
+    figures = card["denoising_ae"]
+    for key, name in (("affine", "affine"), ("affine_rank", "affine_rank")):
+        assert figures[f"corrupted_{key}_mse"] == pytest.approx(found[name]["mse"], rel=1e-4)
+    assert figures["corrupted_mse"] == pytest.approx(found["mse"], rel=1e-4)
+    assert card["PCA 4"]["corrupted_mse"] == pytest.approx(found["pca"]["mse"], rel=1e-3)
+    labels = [row.label for row in card.rows()["Reconstruction"]]
+    assert "best affine map of the code's rank, corrupted inputs" in labels
+    assert "best affine map, corrupted inputs" in labels
+
+
+def test_pca_of_the_report_card_keeps_to_the_range_of_its_rivals():
+    x = np.clip(np.random.default_rng(0).standard_normal((200, 6)), -1, 1).astype("float32")
+    models = {
+        activation: aezoo.dense_ae((6,), 2, hidden_units=(), output_activation=activation)
+        for activation in ("tanh", "linear")
+    }
+    mean, components = plain_pca(x, 2)
+    output = mean + (x - mean) @ components @ components.T
+    for names, expected in ((["tanh"], np.clip(output, -1, 1)), (["tanh", "linear"], output)):
+        chosen = {name: models[name] for name in names}
+        card = aezoo.evaluate(chosen, x, train=x, noise_levels=(), verbose=False)
+        error = np.square(expected - x).mean()
+        assert card["PCA 2"]["mse"] == pytest.approx(error, rel=1e-4)
