@@ -79,12 +79,13 @@ def _project(pca, x):
 
 
 def measure(model, test_data, baselines: Baselines) -> dict:
-    """Mean squared error and PSNR of the model and the `Baselines` on a dataset.
+    """Mean squared error of the model and the `Baselines` on a dataset.
 
+    PSNR is among the figures where all clean samples lie in [0, 1]; elsewhere it means nothing.
     A denoising model is measured on inputs corrupted once, with a fixed seed, and so
     are the baselines and the noisy input itself.
     """
-    totals, samples, values = {}, 0, 0
+    totals, samples, values, in_unit_range = {}, 0, 0, True
     for inputs, target in _pairs(model, test_data, seed=VALIDATION_SEED):
         outputs = {"model": model.predict_on_batch(inputs), **baselines.reconstruct(inputs)}
         if model.corruption is not None:
@@ -93,9 +94,10 @@ def measure(model, test_data, baselines: Baselines) -> dict:
             totals[name] = totals.get(name, 0.0) + float(
                 np.square(output - target, dtype="float64").sum()
             )
+        in_unit_range &= bool(target.min() >= 0 and target.max() <= 1)
         samples += len(target)
         values += target.size
-    scores = {name: score(total / values) for name, total in totals.items()}
+    scores = {name: score(total / values, in_unit_range) for name, total in totals.items()}
     for name in ("pca", "affine_rank"):
         if name in scores:
             scores[name]["latent_dim"] = baselines.latent_dim
@@ -107,8 +109,10 @@ def measure(model, test_data, baselines: Baselines) -> dict:
     }
 
 
-def score(mse: float) -> dict:
-    """PSNR in dB is 10 log10(1 / MSE), for values in [0, 1]."""
+def score(mse: float, in_unit_range: bool = True) -> dict:
+    """MSE, and for values in [0, 1] the PSNR in dB, 10 log10(1 / MSE)."""
+    if not in_unit_range:
+        return {"mse": mse}
     return {"mse": mse, "psnr": 10 * math.log10(1 / mse) if mse > 0 else math.inf}
 
 

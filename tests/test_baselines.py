@@ -1,11 +1,14 @@
 """The baselines beside a model are the best of their kind, and are what they are called."""
 
+import json
+
 import numpy as np
 import pytest
 
 import aezoo
 from aezoo._autoencoder import VALIDATION_SEED
 from aezoo._report import Baselines, measure, picture
+from aezoo._train_command import _print_metrics
 from tests.conftest import small
 
 
@@ -104,3 +107,23 @@ def test_pca_of_the_report_card_keeps_to_the_range_of_its_rivals():
         card = aezoo.evaluate(chosen, x, train=x, noise_levels=(), verbose=False)
         error = np.square(expected - x).mean()
         assert card["PCA 2"]["mse"] == pytest.approx(error, rel=1e-4)
+
+
+@pytest.mark.parametrize(("scale", "shown"), [(1, True), (3, False)])
+def test_psnr_is_only_of_data_in_the_unit_range(scale, shown, tmp_path, capsys, monkeypatch):
+    import tensorflow as tf
+
+    monkeypatch.setenv("COLUMNS", "120")
+    x = scale * np.random.default_rng(0).random((64, 6)).astype("float32")
+    model = aezoo.dense_ae((6,), 2, hidden_units=(), output_activation=None, seed=0)
+    data = tf.data.Dataset.from_tensor_slices(x).batch(32)
+    run = aezoo.train(model, data, 1, tmp_path / "run", verbose=False)
+    _print_metrics(run)
+    assert ("PSNR" in capsys.readouterr().out) == shown
+    written = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert ("psnr" in written) == ("psnr" in written["pca"]) == shown
+    card = aezoo.evaluate(model, x, train=x, noise_levels=(), verbose=False)
+    assert ("psnr" in card["dense_ae"]) == ("PSNR" in str(card)) == shown
+    found = aezoo.compare({"a": lambda seed: small("pca_ae", (6,), 2, seed)}, x, minutes=0.01,
+                          seeds=1, verbose=False)  # fmt: skip
+    assert all(("psnr" in run) == shown for run in found.runs)
