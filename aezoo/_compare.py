@@ -27,6 +27,7 @@ from aezoo._registry import get_factory
 from aezoo._report_card import as_text
 from aezoo._steps import Steps
 from aezoo.callbacks import TimeBudget
+from aezoo.transfer._label_curve import sample_deviation
 
 COLUMNS = {
     "mse": "MSE",
@@ -59,7 +60,10 @@ class Comparison:
 
     @property
     def rows(self) -> list[dict]:
-        """One dict a model: for each figure its mean and spread (standard deviation)."""
+        """One dict per model: for each figure its mean and spread over the seeds.
+
+        The spread is the sample standard deviation, None of one seed.
+        """
         rows = []
         for name in dict.fromkeys(run["model"] for run in self.runs):
             same = [run for run in self.runs if run["model"] == name]
@@ -67,7 +71,7 @@ class Comparison:
             for key in COLUMNS:
                 values = [run[key] for run in same if key in run]
                 if values:
-                    row[key] = {"mean": float(np.mean(values)), "spread": float(np.std(values))}
+                    row[key] = {"mean": float(np.mean(values)), "spread": sample_deviation(values)}
             rows.append(row)
         return rows
 
@@ -156,7 +160,7 @@ def compare(
         verbose: Whether to show the progress.
 
     Returns:
-        A `Comparison`.
+        A `Comparison`; behind ± stands the sample standard deviation over the seeds.
 
     Raises:
         ValueError: if an argument or the data cannot be right.

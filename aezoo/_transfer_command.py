@@ -64,5 +64,7 @@ def _print(figures, curve, samples, tested):
     table = Table("accuracy", *(f"{number} a class" for number in numbers))
     for method in dict.fromkeys(row["method"] for row in curve.rows):
         cells = [row for row in curve.rows if row["method"] == method]
-        table.add_row(method, *(f"{row['accuracy']:.4f} ± {row['spread']:.4f}" for row in cells))
+        spreads = ["" if row["spread"] is None else f" ± {row['spread']:.4f}" for row in cells]
+        texts = [f"{row['accuracy']:.4f}{s}" for row, s in zip(cells, spreads, strict=True)]
+        table.add_row(method, *texts)
     console.print(table)

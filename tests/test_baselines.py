@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import aezoo
+from aezoo import transfer
 from aezoo._autoencoder import VALIDATION_SEED
 from aezoo._report import Baselines, measure, picture
 from aezoo._train_command import _print_metrics
@@ -127,3 +128,23 @@ def test_psnr_is_only_of_data_in_the_unit_range(scale, shown, tmp_path, capsys, 
     found = aezoo.compare({"a": lambda seed: small("pca_ae", (6,), 2, seed)}, x, minutes=0.01,
                           seeds=1, verbose=False)  # fmt: skip
     assert all(("psnr" in run) == shown for run in found.runs)
+
+
+def test_spreads_are_sample_deviations_which_one_draw_does_not_have(labelled, tested):
+    few = [(x[:300], y[:300]) for x, y in (labelled, tested)]
+    one, two = (
+        transfer.label_curve(small("dense_ae"), *few, (2,), seeds, steps=1) for seeds in (1, 2)
+    )
+    first, both = one.rows[0]["accuracy"], two.rows[0]["accuracy"]
+    second = 2 * both - first
+    assert two.rows[0]["spread"] == pytest.approx(np.std([first, second], ddof=1))
+    assert two.rows[0]["spread"] > 0
+    assert one.rows[0]["spread"] is None
+    assert "±" in str(two)
+    assert "±" not in str(one)
+    assert len(one.figure().axes) == 1
+    for values, spread in (([0.2], None), ([0.1, 0.2, 0.3], 0.1)):
+        runs = [{"model": "a", "seed": seed, "mse": mse} for seed, mse in enumerate(values)]
+        comparison = aezoo.Comparison(runs, 1, "data")
+        assert comparison.rows[0]["mse"]["spread"] == (spread and pytest.approx(spread))
+        assert ("±" in str(comparison)) == (spread is not None)

@@ -21,7 +21,8 @@ class LabelCurve:
 
     Attributes:
         rows: One dict a method and number of labels: method, labels_per_class, accuracy
-            (mean over the seeds), spread (their standard deviation), seeds.
+            (mean over the seeds), spread (their sample standard deviation, None of one
+            seed), seeds.
     """
 
     rows: list[dict]
@@ -32,7 +33,7 @@ class LabelCurve:
         lines = ["accuracy with".ljust(20) + "".join(f"{n:>7} a class" for n in numbers)]
         for method in methods:
             cells = {r["labels_per_class"]: r for r in self.rows if r["method"] == method}
-            texts = [f"{cells[n]['accuracy']:.4f} ±{cells[n]['spread']:.3f}" for n in numbers]
+            texts = [f"{cells[n]['accuracy']:.4f}{_behind(cells[n]['spread'])}" for n in numbers]
             lines.append(method.ljust(20) + "".join(f"{text:>15}" for text in texts))
         return "\n".join(lines)
 
@@ -136,11 +137,16 @@ def label_curve(
                     "method": method,
                     "labels_per_class": number,
                     "accuracy": float(np.mean(accuracies)),
-                    "spread": float(np.std(accuracies)),
+                    "spread": sample_deviation(accuracies),
                     "seeds": seeds,
                 }
             )
     return LabelCurve(rows)
+
+
+def sample_deviation(values) -> float | None:
+    """The sample standard deviation, which one value does not have."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
 def pca(x, test_x, size: int):
@@ -151,6 +157,10 @@ def pca(x, test_x, size: int):
     model = pca_ae(shape, min(size, int(np.prod(shape))), output_activation=None)
     model.fit(x, verbose=0)
     return [model.encode(part) for part in (x, test_x)]
+
+
+def _behind(spread) -> str:
+    return "" if spread is None else f" ±{spread:.3f}"
 
 
 def _arrays(data, split):
