@@ -10,6 +10,8 @@ from aezoo import transfer
 from aezoo._autoencoder import VALIDATION_SEED
 from aezoo._report import Baselines, measure, picture
 from aezoo._train_command import _print_metrics
+from aezoo.transfer._label_curve import _draw, _set_head, pca
+from aezoo.transfer._probes import _logistic, probe
 from tests.conftest import small
 
 
@@ -148,3 +150,65 @@ def test_spreads_are_sample_deviations_which_one_draw_does_not_have(labelled, te
         comparison = aezoo.Comparison(runs, 1, "data")
         assert comparison.rows[0]["mse"]["spread"] == (spread and pytest.approx(spread))
         assert ("±" in str(comparison)) == (spread is not None)
+
+
+def test_few_labels_are_probed_in_one_common_scale(labelled, tested):
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    (x, y), (test_x, test_y) = labelled, tested
+    codes, test_codes = pca(x, test_x, 40)
+    mine, standardised = [], []
+    for seed in range(5):
+        chosen = _draw(y, 1, seed)
+        found = probe(codes[chosen], y[chosen], test_codes, test_y)
+        few = codes[chosen].astype("float64")
+        scale = np.sqrt(few.var(0).mean())
+        regression = LogisticRegression(max_iter=1000).fit((few - few.mean(0)) / scale, y[chosen])
+        expected = regression.score((test_codes - few.mean(0)) / scale, test_y)
+        assert found.accuracy == pytest.approx(expected, abs=0.006)
+        assert found.regularization == 1
+        mine.append(found.accuracy)
+        scaler = StandardScaler().fit(few)
+        regression = LogisticRegression(max_iter=1000).fit(scaler.transform(few), y[chosen])
+        standardised.append(regression.score(scaler.transform(test_codes), test_y))
+    assert np.mean(mine) > np.mean(standardised) + 0.05
+
+
+def test_the_scaling_is_chosen_for_the_data():
+    generator = np.random.default_rng(0)
+    y = np.arange(600) % 2
+    noise = generator.standard_normal((600, 20))
+    signal = (2 * y - 1) * 0.7
+    weak = noise * np.geomspace(1e3, 1e-3, 20)
+    weak[:, -1] += 1e-3 * 3 * signal  # the classes differ along the weakest direction
+    strong = noise * 0.3
+    strong[:, 0] = 3 * signal + generator.standard_normal(600)
+    for x, common in ((weak, False), (strong, True)):
+        found = probe(x[:400], y[:400], x[400:], y[400:])
+        scales = found.classifier[0].scale_
+        assert (np.ptp(scales) < 1e-9 * scales.max()) == common
+        assert found.accuracy > 0.9
+
+
+@pytest.mark.parametrize("number", [1, 20])
+def test_fine_tuning_starts_as_the_probe_in_either_scaling(number, labelled, tested):
+    (x, y), encoder = labelled, small("dense_ae", latent_dim=16).encoder
+    network = transfer.classifier(encoder, 10, seed=0)
+    for common in (True, False):
+        chosen = _draw(y, number, 0)
+        fitted = _logistic(encoder.predict(x[chosen]), y[chosen], common, 1.0, 1000)
+        _set_head(network, fitted)
+        expected = fitted.predict_proba(encoder.predict(tested[0]))
+        np.testing.assert_allclose(network.predict(tested[0], verbose=0), expected, atol=1e-4)
+
+
+def test_raw_pixels_are_a_row_of_the_label_curve(labelled, tested):
+    curve = transfer.label_curve(small("dense_ae"), labelled, tested, (10,), 1, steps=1)
+    found = {row["method"]: row["accuracy"] for row in curve.rows}
+    (x, y), (test_x, test_y) = labelled, tested
+    chosen = _draw(y, 10, 0)
+    flat = [part.reshape(len(part), -1) / 255 for part in (x[chosen], test_x)]
+    expected = probe(flat[0], y[chosen], flat[1], test_y).accuracy
+    assert found["raw pixels, linear probe"] == pytest.approx(expected, abs=0.006)
+    assert expected > 0.8

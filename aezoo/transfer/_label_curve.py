@@ -12,7 +12,13 @@ from aezoo.transfer._features import encoder_of, features
 from aezoo.transfer._heads import classifier, copied, unfreeze
 from aezoo.transfer._probes import labelled, probe
 
-METHODS = ("PCA, linear probe", "linear probe", "fine-tuned", "random weights")
+METHODS = (
+    "raw pixels, linear probe",
+    "PCA, linear probe",
+    "linear probe",
+    "fine-tuned",
+    "random weights",
+)
 
 
 @dataclasses.dataclass
@@ -30,11 +36,11 @@ class LabelCurve:
     def __str__(self) -> str:
         numbers = sorted({row["labels_per_class"] for row in self.rows})
         methods = list(dict.fromkeys(row["method"] for row in self.rows))
-        lines = ["accuracy with".ljust(20) + "".join(f"{n:>7} a class" for n in numbers)]
+        lines = ["accuracy with".ljust(25) + "".join(f"{n:>7} a class" for n in numbers)]
         for method in methods:
             cells = {r["labels_per_class"]: r for r in self.rows if r["method"] == method}
             texts = [f"{cells[n]['accuracy']:.4f}{_behind(cells[n]['spread'])}" for n in numbers]
-            lines.append(method.ljust(20) + "".join(f"{text:>15}" for text in texts))
+            lines.append(method.ljust(25) + "".join(f"{text:>15}" for text in texts))
         return "\n".join(lines)
 
     def figure(self):
@@ -58,10 +64,10 @@ def label_curve(
 ) -> LabelCurve:
     """Accuracy with few labels: what the training without labels was worth.
 
-    Each seed draws other labelled samples. Four rows: a logistic regression on PCA of the
-    code's size, one on the frozen code, the encoder fine-tuned from there, and the same net
-    from random weights, trained by the same recipe. PCA and encoder have seen all training
-    samples, without labels.
+    Each seed draws other labelled samples. Five rows: a logistic regression on the inputs as
+    they are, one on PCA of the code's size, one on the frozen code, all three as in
+    `linear_probe`, the encoder fine-tuned from there, and the same net from random weights,
+    trained by the same recipe. PCA and encoder have seen all training samples, without labels.
 
     Args:
         model: An `Autoencoder` or an encoder.
@@ -85,8 +91,13 @@ def label_curve(
     >>> model = aezoo.pca_ae((8, 8, 1), latent_dim=16)
     >>> history = model.fit(aezoo.data.load("digits"), verbose=0)
     >>> curve = aezoo.transfer.label_curve(model, "digits", "digits", (5,), seeds=1, steps=2)
-    >>> [row["method"] for row in curve.rows]
-    ['PCA, linear probe', 'linear probe', 'fine-tuned', 'random weights']
+    >>> for row in curve.rows:
+    ...     print(row["method"])
+    raw pixels, linear probe
+    PCA, linear probe
+    linear probe
+    fine-tuned
+    random weights
     """
     numbers = check_positive_integers("labels_per_class", labels_per_class)
     check_positive_integer("seeds", seeds)
@@ -102,7 +113,11 @@ def label_curve(
     say("features")
     encoder = encoder_of(model)
     codes = [features(encoder, part, pooling=pooling) for part in (x, test_x)]
-    linear = pca(x, test_x, codes[0].shape[1])
+    frozen = {
+        "raw pixels, linear probe": [part.reshape(len(part), -1) for part in (x, test_x)],
+        "PCA, linear probe": pca(x, test_x, codes[0].shape[1]),
+        "linear probe": codes,
+    }
     network = classifier(
         encoder, len(classes), freeze=False, pooling=pooling, learning_rate=learning_rate, seed=0
     )
@@ -114,15 +129,15 @@ def label_curve(
             say(f"{number} labels a class, seed {seed + 1} of {seeds}")
             chosen = _draw(y, number, seed)
             labelled_x, labels = x[chosen], y[chosen]
-            found[METHODS[0]].append(probe(linear[0][chosen], labels, linear[1], test_y).accuracy)
-            first = probe(codes[0][chosen], labels, codes[1], test_y)
-            found[METHODS[1]].append(first.accuracy)
+            for method, (vectors, test_vectors) in frozen.items():
+                first = probe(vectors[chosen], labels, test_vectors, test_y)
+                found[method].append(first.accuracy)
             for method, weights in (
-                (METHODS[2], trained),
-                (METHODS[3], copied(encoder, Seeds(seed)).get_weights()),
+                ("fine-tuned", trained),
+                ("random weights", copied(encoder, Seeds(seed)).get_weights()),
             ):
                 network.get_layer("encoder").set_weights(weights)
-                if method == METHODS[3]:
+                if method == "random weights":
                     parts = [features(network.get_layer("encoder"), part, pooling=pooling)
                              for part in (labelled_x, test_x[:1])]  # fmt: skip
                     first = probe(parts[0], labels, parts[1], test_y[:1])
@@ -194,7 +209,7 @@ def _draw(y, number, seed):
 
 
 def _set_head(network, fitted):
-    """The head begins as the logistic regression on standardised features."""
+    """The head begins as the logistic regression on scaled features."""
     scaler, regression = fitted[0], fitted[-1]
     kernel = regression.coef_ / scaler.scale_
     bias = regression.intercept_ - kernel @ scaler.mean_
