@@ -21,13 +21,16 @@ def run_transfer(run, data, labels_per_class, seeds, steps, pooling, limit, data
     numbers = integers("labels_per_class", labels_per_class)
     model = load_model(run)
     folder = run if run.is_dir() else run.parent
-    data = data or RunFolder(folder).data
+    record = RunFolder(folder)
+    data = data or record.data
+    # The moves of training images; None leaves it to `label_curve` to look at the corruption.
+    augment = record.read_config()["training"].get("augment") or None if record.exists else None
     options = {"labels": True, "image_size": image_size(model), "data_dir": data_dir}
     train = arrays(data, "train", limit=limit, **options)
     test = arrays(data, "test", **options)
     curve = transfer.label_curve(
         model, train, test, numbers, seeds, steps=steps, pooling=pooling,
-        progress=lambda text: print(text, file=sys.stderr),
+        augment=augment, progress=lambda text: print(text, file=sys.stderr),
     )  # fmt: skip
     print("all labels", file=sys.stderr)
     codes = {model.name: [features(model, part[0], pooling=pooling) for part in (train, test)]}

@@ -10,6 +10,7 @@ from aezoo import transfer
 from aezoo._autoencoder import VALIDATION_SEED
 from aezoo._report import Baselines, measure, picture
 from aezoo._train_command import _print_metrics
+from aezoo._transfer_command import run_transfer
 from aezoo.transfer._label_curve import _draw, _set_head, pca
 from aezoo.transfer._probes import _logistic, probe
 from tests.conftest import small
@@ -212,3 +213,77 @@ def test_raw_pixels_are_a_row_of_the_label_curve(labelled, tested):
     expected = probe(flat[0], y[chosen], flat[1], test_y).accuracy
     assert found["raw pixels, linear probe"] == pytest.approx(expected, abs=0.006)
     assert expected > 0.8
+
+
+def batches_of_training(model, monkeypatch, labelled, tested, **options):
+    """What fine-tuning and random weights were trained on, a batch per step, and the rows."""
+    seen, kind = [], type(transfer.classifier(model, 10))
+    train_on_batch = kind.train_on_batch
+
+    def record(self, x, y):
+        seen.append((np.asarray(x), y))
+        return train_on_batch(self, x, y)
+
+    monkeypatch.setattr(kind, "train_on_batch", record)
+    test = (tested[0][:50], tested[1][:50])
+    curve = transfer.label_curve(model, labelled, test, (2,), 1, steps=2, **options)
+    monkeypatch.undo()
+    return seen, curve.rows
+
+
+def test_random_weights_learn_from_the_copies_that_pretraining_had(monkeypatch, labelled, tested):
+    model = small("denoising_ae", corruption="affine", level=0.3)
+    moved, rows = batches_of_training(model, monkeypatch, labelled, tested)
+    assert len(moved) == 4  # two steps of fine-tuning, two of random weights
+    for one, two in ((0, 1), (2, 3)):  # other copies in each step, in another order
+        first, second = (x[np.argsort(y, kind="stable")] for x, y in (moved[one], moved[two]))
+        sums = [np.sort(part.sum((1, 2, 3))) for part in (first, second)]
+        assert np.abs(sums[0] - sums[1]).max() > 0.01
+    for one, two in ((0, 2), (1, 3)):  # both methods learn from the same copies
+        np.testing.assert_allclose(moved[one][0], moved[two][0], atol=1e-6)
+    pictures = {image.tobytes() for image in labelled[0]}
+    for x, _ in moved:
+        assert x.shape == (20, 8, 8, 1)
+        assert 0 <= x.min() < x.max() <= 1
+    still, _ = batches_of_training(model, monkeypatch, labelled, tested, augment=0)
+    assert all(image.tobytes() in pictures for x, _ in still for image in x)
+    given, same = batches_of_training(model.encoder, monkeypatch, labelled, tested, augment=0.3)
+    np.testing.assert_allclose(given[3][0], moved[3][0], atol=1e-6)
+    assert [row["accuracy"] for row in rows] == pytest.approx(
+        [row["accuracy"] for row in same], abs=0.05
+    )
+
+
+def test_models_without_affine_corruption_are_not_moved(monkeypatch, labelled, tested):
+    pictures = {image.tobytes() for image in labelled[0]}
+    seen, _ = batches_of_training(small("denoising_ae"), monkeypatch, labelled, tested)
+    assert len(seen) == 4
+    assert all(image.tobytes() in pictures for x, _ in seen for image in x)
+
+
+@pytest.mark.parametrize("augment", [-0.1, "much", 11, True])
+def test_a_wrong_augment_is_named(augment, labelled, tested):
+    with pytest.raises(ValueError, match=r"`augment` must be .*Received: "):
+        transfer.label_curve(small("dense_ae"), labelled, tested, (2,), 1, augment=augment)
+
+
+def test_only_images_are_moved():
+    x, y = np.random.default_rng(0).random((20, 6)).astype("float32"), np.arange(20) % 2
+    with pytest.raises(ValueError, match=r"`augment` must be 0 or None.*Received: 0.1 for"):
+        transfer.label_curve(small("pca_ae", (6,), 2), (x, y), (x, y), (2,), 1, augment=0.1)
+
+
+def test_the_command_moves_as_the_run_did(tmp_path, monkeypatch):
+    seen = []
+
+    def label_curve(*arguments, augment=None, **options):
+        seen.append(augment)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(transfer, "label_curve", label_curve)
+    for name, given, expected in (("moved", {"augment": 0.05}, 0.05), ("still", {}, None)):
+        folder = tmp_path / name
+        aezoo.train(small("dense_ae"), "digits", 1, folder, limit=64, verbose=False, **given)
+        with pytest.raises(KeyboardInterrupt):
+            run_transfer(folder, None, "2", 1, 1, None, 100, None, None)
+        assert seen.pop() == expected

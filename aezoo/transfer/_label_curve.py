@@ -5,9 +5,15 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+from keras import ops
 
-from aezoo._arguments import check_positive_integer, check_positive_integers
+from aezoo._arguments import check_number, check_positive_integer, check_positive_integers
+from aezoo._autoencoder import Autoencoder
+from aezoo._checks import to_numpy
+from aezoo._pixels import scale_pixels
 from aezoo._seeds import Seeds
+from aezoo._training import LARGEST_AUGMENT
+from aezoo.layers.corruption import AffineCorruption
 from aezoo.transfer._features import encoder_of, features
 from aezoo.transfer._heads import classifier, copied, unfreeze
 from aezoo.transfer._probes import labelled, probe
@@ -60,6 +66,7 @@ def label_curve(
     steps: int = 300,
     learning_rate: float = 1e-3,
     pooling: str | None = None,
+    augment: float | None = None,
     progress=None,
 ) -> LabelCurve:
     """Accuracy with few labels: what the training without labels was worth.
@@ -67,7 +74,13 @@ def label_curve(
     Each seed draws other labelled samples. Five rows: a logistic regression on the inputs as
     they are, one on PCA of the code's size, one on the frozen code, all three as in
     `linear_probe`, the encoder fine-tuned from there, and the same net from random weights,
-    trained by the same recipe. PCA and encoder have seen all training samples, without labels.
+    trained by the same recipe: the same number of steps, learning rate and augmentation. PCA
+    and encoder have seen all training samples, without labels.
+
+    A model that restores images moved by affine maps knows from its training what moves do not
+    change. So that its advantage is not that of the moves alone, fine-tuning and random weights
+    both learn from copies of the labelled images that are moved anew in every step, and the
+    first head of the random weights is fitted to moved copies.
 
     Args:
         model: An `Autoencoder` or an encoder.
@@ -78,6 +91,9 @@ def label_curve(
         steps: Gradient steps of the fine-tuning, of at most 64 samples each.
         learning_rate: Of the fine-tuning.
         pooling: As in `features`.
+        augment: Level of the affine maps, see `AffineCorruption`, that labelled images undergo
+            in fine-tuning and in the training from random weights; 0 is none. None is that of
+            an `Autoencoder` with affine corruption, else 0.
         progress: None, or a function that is called with a text before each part.
 
     Returns:
@@ -104,6 +120,7 @@ def label_curve(
     check_positive_integer("steps", steps)
     if progress is not None and not callable(progress):
         raise ValueError(f"`progress` must be None or a function. Received: {progress!r}")
+    augment = _level(model, augment)
     x, y = _arrays(train, "train")
     test_x, test_y = _arrays(test, "test")
     say = progress or (lambda text: None)
@@ -138,11 +155,12 @@ def label_curve(
             ):
                 network.get_layer("encoder").set_weights(weights)
                 if method == "random weights":
+                    copies = _moving(augment, seed)(labelled_x)
                     parts = [features(network.get_layer("encoder"), part, pooling=pooling)
-                             for part in (labelled_x, test_x[:1])]  # fmt: skip
+                             for part in (copies, test_x[:1])]  # fmt: skip
                     first = probe(parts[0], labels, parts[1], test_y[:1])
                 _set_head(network, first.classifier)
-                _train(network, labelled_x, labels, steps, seed)
+                _train(network, labelled_x, labels, steps, seed, augment)
                 found[method].append(
                     float((network.predict(test_x, 256, verbose=0).argmax(1) == test_y).mean())
                 )
@@ -218,8 +236,32 @@ def _set_head(network, fitted):
     network.get_layer("output").set_weights([kernel.T, bias])
 
 
-def _train(network, x, y, steps, seed):
-    """So many steps, each of 64 samples or all; the learning rate decays to 0."""
+def _level(model, augment) -> float:
+    """The level of the affine maps, which only images can undergo."""
+    if augment is None:
+        affine = isinstance(model, Autoencoder) and isinstance(model.corruption, AffineCorruption)
+        return model.corruption.level if affine else 0.0
+    check_number("augment", augment, 0, LARGEST_AUGMENT)
+    shape = encoder_of(model).inputs[0].shape[1:]
+    if augment and len(shape) != 3:
+        raise ValueError(
+            "`augment` must be 0 or None where samples are not images (height, width, channels). "
+            f"Received: {augment!r} for samples of shape {tuple(shape)}"
+        )
+    return augment
+
+
+def _moving(level: float, seed: int):
+    """A function from images to copies under affine maps that are drawn anew in each call."""
+    if not level:
+        return lambda x: x
+    layer = AffineCorruption(level, seed=seed)
+    return lambda x: to_numpy(layer.corrupt(scale_pixels(ops.convert_to_tensor(x))))
+
+
+def _train(network, x, y, steps, seed, augment):
+    """So many steps, each of 64 samples or all, moved; the learning rate decays to 0."""
+    moved = _moving(augment, seed)
     for variable in network.optimizer.variables:
         if variable is not network.optimizer._learning_rate:
             variable.assign(np.zeros(variable.shape, variable.dtype))
@@ -228,5 +270,5 @@ def _train(network, x, y, steps, seed):
     for step in range(steps):
         network.optimizer.learning_rate = peak * (1 + np.cos(np.pi * step / steps)) / 2
         chosen = generator.choice(len(x), size, replace=False)
-        network.train_on_batch(x[chosen], y[chosen])
+        network.train_on_batch(moved(x[chosen]), y[chosen])
     network.optimizer.learning_rate = peak
