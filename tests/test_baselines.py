@@ -114,26 +114,20 @@ def test_pca_of_the_report_card_keeps_to_the_range_of_its_rivals():
 
 
 @pytest.mark.parametrize(("scale", "shown"), [(1, True), (3, False)])
-def test_psnr_is_only_of_data_in_the_unit_range(scale, shown, tmp_path, capsys, monkeypatch):
+def test_psnr_is_only_of_data_in_the_unit_range(scale, shown, capsys, monkeypatch):
     import tensorflow as tf
 
     monkeypatch.setenv("COLUMNS", "120")
     x = scale * np.random.default_rng(0).random((64, 6)).astype("float32")
     model = aezoo.dense_ae((6,), 2, hidden_units=(), output_activation=None, seed=0)
     data = tf.data.Dataset.from_tensor_slices(x).batch(32)
-    run = aezoo.train(model, data, 1, tmp_path / "run", verbose=False)
+    run = aezoo.train(model, data, 1, verbose=False)
     _print_metrics(run)
     assert ("PSNR" in capsys.readouterr().out) == shown
-    written = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    assert ("psnr" in written) == ("psnr" in written["pca"]) == shown
-    card = aezoo.evaluate(model, x, train=x, noise_levels=(), verbose=False)
-    assert ("psnr" in card["dense_ae"]) == ("PSNR" in str(card)) == shown
-    found = aezoo.compare({"a": lambda seed: small("pca_ae", (6,), 2, seed)}, x, minutes=0.01,
-                          seeds=1, verbose=False)  # fmt: skip
-    assert all(("psnr" in run) == shown for run in found.runs)
+    assert ("psnr" in run.metrics) == ("psnr" in run.metrics["pca"]) == shown
 
 
-def test_spreads_are_sample_deviations_which_one_draw_does_not_have(labelled, tested):
+def test_label_curve_has_raw_pixels_and_sample_deviations_none_of_one_draw(labelled, tested):
     few = [(x[:300], y[:300]) for x, y in (labelled, tested)]
     one, two = (
         transfer.label_curve(small("dense_ae"), *few, (2,), seeds, steps=1) for seeds in (1, 2)
@@ -146,6 +140,11 @@ def test_spreads_are_sample_deviations_which_one_draw_does_not_have(labelled, te
     assert "±" in str(two)
     assert "±" not in str(one)
     assert len(one.figure().axes) == 1
+    (x, y), (test_x, test_y) = few
+    flat, chosen = [part.reshape(len(part), -1) / 255 for part in (x, test_x)], _draw(y, 2, 0)
+    expected = probe(flat[0][chosen], y[chosen], flat[1], test_y).accuracy
+    assert one.rows[0]["method"] == "raw pixels, linear probe"
+    assert one.rows[0]["accuracy"] == pytest.approx(expected, abs=0.01)
     for values, spread in (([0.2], None), ([0.1, 0.2, 0.3], 0.1)):
         runs = [{"model": "a", "seed": seed, "mse": mse} for seed, mse in enumerate(values)]
         comparison = aezoo.Comparison(runs, 1, "data")
@@ -204,61 +203,39 @@ def test_fine_tuning_starts_as_the_probe_in_either_scaling(number, labelled, tes
         np.testing.assert_allclose(network.predict(tested[0], verbose=0), expected, atol=1e-4)
 
 
-def test_raw_pixels_are_a_row_of_the_label_curve(labelled, tested):
-    curve = transfer.label_curve(small("dense_ae"), labelled, tested, (10,), 1, steps=1)
-    found = {row["method"]: row["accuracy"] for row in curve.rows}
-    (x, y), (test_x, test_y) = labelled, tested
-    chosen = _draw(y, 10, 0)
-    flat = [part.reshape(len(part), -1) / 255 for part in (x[chosen], test_x)]
-    expected = probe(flat[0], y[chosen], flat[1], test_y).accuracy
-    assert found["raw pixels, linear probe"] == pytest.approx(expected, abs=0.006)
-    assert expected > 0.8
-
-
 def batches_of_training(model, monkeypatch, labelled, tested, **options):
-    """What fine-tuning and random weights were trained on, a batch per step, and the rows."""
+    """What fine-tuning and random weights were trained on, a batch per step."""
     seen, kind = [], type(transfer.classifier(model, 10))
     train_on_batch = kind.train_on_batch
 
     def record(self, x, y):
-        seen.append((np.asarray(x), y))
+        seen.append(np.asarray(x))
         return train_on_batch(self, x, y)
 
     monkeypatch.setattr(kind, "train_on_batch", record)
     test = (tested[0][:50], tested[1][:50])
-    curve = transfer.label_curve(model, labelled, test, (2,), 1, steps=2, **options)
+    transfer.label_curve(model, labelled, test, (2,), 1, steps=2, **options)
     monkeypatch.undo()
-    return seen, curve.rows
+    return seen
 
 
 def test_random_weights_learn_from_the_copies_that_pretraining_had(monkeypatch, labelled, tested):
     model = small("denoising_ae", corruption="affine", level=0.3)
-    moved, rows = batches_of_training(model, monkeypatch, labelled, tested)
-    assert len(moved) == 4  # two steps of fine-tuning, two of random weights
-    for one, two in ((0, 1), (2, 3)):  # other copies in each step, in another order
-        first, second = (x[np.argsort(y, kind="stable")] for x, y in (moved[one], moved[two]))
-        sums = [np.sort(part.sum((1, 2, 3))) for part in (first, second)]
+    moved = batches_of_training(model, monkeypatch, labelled, tested)
+    given = batches_of_training(model.encoder, monkeypatch, labelled, tested, augment=0.3)
+    still = batches_of_training(small("denoising_ae"), monkeypatch, labelled, tested)
+    assert len(moved) == len(given) == len(still) == 4  # two steps of either method
+    for steps in (moved[:2], moved[2:]):  # all 20 samples, other copies of them in each step
+        sums = [np.sort(x.sum((1, 2, 3))) for x in steps]
         assert np.abs(sums[0] - sums[1]).max() > 0.01
-    for one, two in ((0, 2), (1, 3)):  # both methods learn from the same copies
-        np.testing.assert_allclose(moved[one][0], moved[two][0], atol=1e-6)
-    pictures = {image.tobytes() for image in labelled[0]}
-    for x, _ in moved:
+    for fine_tuned, random in zip(moved[:2], moved[2:], strict=True):
+        np.testing.assert_allclose(fine_tuned, random, atol=1e-6)
+    for x, same in zip(moved, given, strict=True):
         assert x.shape == (20, 8, 8, 1)
         assert 0 <= x.min() < x.max() <= 1
-    still, _ = batches_of_training(model, monkeypatch, labelled, tested, augment=0)
-    assert all(image.tobytes() in pictures for x, _ in still for image in x)
-    given, same = batches_of_training(model.encoder, monkeypatch, labelled, tested, augment=0.3)
-    np.testing.assert_allclose(given[3][0], moved[3][0], atol=1e-6)
-    assert [row["accuracy"] for row in rows] == pytest.approx(
-        [row["accuracy"] for row in same], abs=0.05
-    )
-
-
-def test_models_without_affine_corruption_are_not_moved(monkeypatch, labelled, tested):
+        np.testing.assert_allclose(x, same, atol=1e-6)
     pictures = {image.tobytes() for image in labelled[0]}
-    seen, _ = batches_of_training(small("denoising_ae"), monkeypatch, labelled, tested)
-    assert len(seen) == 4
-    assert all(image.tobytes() in pictures for x, _ in seen for image in x)
+    assert all(image.tobytes() in pictures for x in still for image in x)
 
 
 @pytest.mark.parametrize("augment", [-0.1, "much", 11, True])
@@ -281,9 +258,11 @@ def test_the_command_moves_as_the_run_did(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(transfer, "label_curve", label_curve)
-    for name, given, expected in (("moved", {"augment": 0.05}, 0.05), ("still", {}, None)):
-        folder = tmp_path / name
-        aezoo.train(small("dense_ae"), "digits", 1, folder, limit=64, verbose=False, **given)
+    aezoo.train(small("dense_ae"), "digits", 1, tmp_path, limit=64, augment=0.05, verbose=False)
+    config = json.loads((tmp_path / "config.json").read_text())
+    for level, expected in ((0.05, 0.05), (0.0, None)):
+        config["training"]["augment"] = level
+        (tmp_path / "config.json").write_text(json.dumps(config))
         with pytest.raises(KeyboardInterrupt):
-            run_transfer(folder, None, "2", 1, 1, None, 100, None, None)
+            run_transfer(tmp_path, None, "2", 1, 1, None, 100, None, None)
         assert seen.pop() == expected
