@@ -22,10 +22,12 @@ from aezoo._figures import (
     reconstruct_all,
     sizes,
 )
+from aezoo._output_range import output_range
 from aezoo._registry import get_factory
 from aezoo._report_card import as_text
 from aezoo._steps import Steps
 from aezoo.callbacks import TimeBudget
+from aezoo.transfer._label_curve import sample_deviation
 
 COLUMNS = {
     "mse": "MSE",
@@ -58,7 +60,10 @@ class Comparison:
 
     @property
     def rows(self) -> list[dict]:
-        """One dict a model: for each figure its mean and spread (standard deviation)."""
+        """One dict per model: for each figure its mean and spread over the seeds.
+
+        The spread is the sample standard deviation, None of one seed.
+        """
         rows = []
         for name in dict.fromkeys(run["model"] for run in self.runs):
             same = [run for run in self.runs if run["model"] == name]
@@ -66,7 +71,7 @@ class Comparison:
             for key in COLUMNS:
                 values = [run[key] for run in same if key in run]
                 if values:
-                    row[key] = {"mean": float(np.mean(values)), "spread": float(np.std(values))}
+                    row[key] = {"mean": float(np.mean(values)), "spread": sample_deviation(values)}
             rows.append(row)
         return rows
 
@@ -135,6 +140,9 @@ def compare(
 ) -> Comparison:
     """Several models, each trained for the same time from several seeds, beside PCA.
 
+    PCA of each code size is fitted to the same clean samples, and clipped to [0, 1] where the
+    data lie there, else to the range of the outputs of the models that it stands beside.
+
     Every training has all of the machine and the same minutes, compilation among them; the
     learning rate falls to 0 by their end. Closed forms are done when they are solved.
 
@@ -152,7 +160,7 @@ def compare(
         verbose: Whether to show the progress.
 
     Returns:
-        A `Comparison`.
+        A `Comparison`; behind ± stands the sample standard deviation over the seeds.
 
     Raises:
         ValueError: if an argument or the data cannot be right.
@@ -182,10 +190,11 @@ def compare(
                     run |= _train(model, fitted, minutes * 60, batch_size)
                 run |= _measure(label, model, fitted, measured, samples, steps)
                 runs.append(run)
-                baselines.setdefault(f"PCA {pca_size(model)}", model)
-        for label, model in baselines.items():
+                beside = baselines.setdefault(f"PCA {pca_size(model)}", (model, set()))
+                beside[1].add(output_range(model.decoder))
+        for label, (model, ranges) in baselines.items():
             begun = time.perf_counter()
-            pca = fit_pca(model, fitted, samples.in_unit_range)
+            pca = fit_pca(model, fitted, samples.in_unit_range, ranges)
             run = {"model": label, "seed": 0, "seconds": time.perf_counter() - begun}
             runs.append(run | _measure(label, pca, fitted, measured, samples, steps))
     return Comparison(runs, minutes, data_name(data))

@@ -16,6 +16,7 @@ from aezoo._figures import (
     sizes,
     speed,
 )
+from aezoo._output_range import output_range
 from aezoo._report_card import Material, ReportCard
 from aezoo._steps import Steps
 from aezoo._version import versions
@@ -102,10 +103,10 @@ def evaluate(
         for name, one in noisy.items():
             pca = compared[name]
             with steps(f"{name}: corrupted inputs"):
-                errors = corrupted_errors(one, {name: one, pca: columns[pca]}, measured)
-            figures[name]["corrupted_mse"] = errors[name]
+                errors, pca_error = corrupted_errors(one, columns[pca], fitted, measured)
+            figures[name] |= errors
             if [compared[other] for other in noisy].count(pca) == 1:  # each has its own noise
-                figures[pca]["corrupted_mse"] = errors[pca]
+                figures[pca]["corrupted_mse"] = pca_error
         for name, one in columns.items():
             if fitted.labelled and measured.labelled:
                 figures[name] |= code_figures(name, one, fitted, measured, pooling, steps)
@@ -158,7 +159,8 @@ def _columns(models, fitted, samples, steps):
     for pca_name in dict.fromkeys(compared.values()):
         same = {name: model for name, model in models.items() if compared[name] == pca_name}
         with steps(pca_name):
-            pca = fit_pca(next(iter(same.values())), fitted, samples.in_unit_range)
+            ranges = {output_range(model.decoder) for model in same.values()}
+            pca = fit_pca(next(iter(same.values())), fitted, samples.in_unit_range, ranges)
         columns |= {**same, pca_name: pca}
     return columns, compared
 

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from aezoo import metrics
 from aezoo._autoencoder import VALIDATION_SEED
 from aezoo._evaluation_data import Part, Thinned
-from aezoo._report import _pairs, score
+from aezoo._report import Baselines, _pairs, score
 from aezoo.transfer._features import encoder_of, pooled
 from aezoo.transfer._probes import neighbour_probe, probe
 
@@ -24,6 +24,7 @@ PROBE_VALUES = 50_000_000  # numbers of codes that are kept for the probes, even
 LARGEST_CODE = 1024  # a larger one with places is averaged over them for the probes
 CLUSTER_SAMPLES = 10_000
 PCA_FEATURES, PCA_SAMPLES = 4096, 4096  # above so many features PCA sees so many samples
+CLIPS = {(0, 1): "clip", (-1, 1): "hard_tanh", (0, math.inf): "relu"}  # what cuts to a range
 
 
 @dataclasses.dataclass
@@ -61,23 +62,30 @@ def pca_size(model) -> int:
     return min(math.prod(model.encoder.output_shape[1:]), math.prod(model.input_shape[1:]))
 
 
-def fit_pca(model, train: Part, in_unit_range: bool):
-    """PCA of the code's size, as an autoencoder; its output is cut to [0, 1] like pixels."""
+def fit_pca(model, train: Part, in_unit_range: bool, ranges: set):
+    """PCA of the size of the model's code, as an autoencoder, fitted to clean samples.
+
+    Its output is clipped to [0, 1] where the data lie there, else to the range of outputs in
+    `ranges`, those of the models that it stands beside, where they have one in common.
+    """
     from aezoo.closed_form.pca import pca_ae
 
     shape, size = model.input_shape[1:], pca_size(model)
-    features = math.prod(shape)
-    clip = "clip" if in_unit_range else None
+    clip = "clip" if in_unit_range else CLIPS.get(*ranges) if len(ranges) == 1 else None
     pca = pca_ae(shape, size, output_activation=clip, name=f"PCA_{size}")
-    data, steps = train.inputs(), None
-    if features > PCA_FEATURES:
-        if hasattr(data, "cardinality"):
-            steps = max(1, PCA_SAMPLES // 256)
-        else:
-            data = data[:: max(1, len(data) // PCA_SAMPLES)]
     with threadpool_limits(1):  # of several threads, each waits for the others
-        pca.fit(data, verbose=0, steps_per_epoch=steps)
+        pca.fit(_solvable(train, math.prod(shape)), verbose=0)
     return pca
+
+
+def _solvable(train: Part, features: int):
+    """Inputs, all or few: with many features, linear maps cost the square of the samples."""
+    data = train.inputs()
+    if features <= PCA_FEATURES:
+        return data
+    if hasattr(data, "cardinality"):
+        return data.take(max(1, PCA_SAMPLES // 256))
+    return data[:: max(1, len(data) // PCA_SAMPLES)]
 
 
 class Reconstructions:
@@ -141,14 +149,31 @@ def reconstruct_all(models: dict, test: Part, samples: Samples, noise_levels, st
     return found
 
 
-def corrupted_errors(model, others: dict, test: Part) -> dict[str, float]:
-    """The mean squared error of all where inputs are corrupted as in the model's training."""
-    totals, samples = dict.fromkeys(others, 0.0), 0
+def corrupted_errors(model, pca, train: Part, test: Part) -> tuple[dict, float]:
+    """Mean squared errors where inputs are corrupted as in the model's training.
+
+    Beside that of the model there are those of the two affine maps of `Baselines`: the best one
+    from corrupted to clean training samples, and the best one whose rank is the code's size.
+
+    Returns:
+        The figures of the model, and the error of `pca`, which was fitted to clean samples.
+    """
+    with threadpool_limits(1):
+        baselines = Baselines(model, _solvable(train, math.prod(model.input_shape[1:])))
+    totals, samples = dict.fromkeys(("mse", "affine_rank_mse", "affine_mse", "pca"), 0.0), 0
     for inputs, clean in _pairs(model, test.inputs(), VALIDATION_SEED):
-        for name, other in others.items():
-            totals[name] += float(_sample_errors(other.predict_on_batch(inputs), clean).sum())
+        linear = baselines.reconstruct(inputs)
+        outputs = {
+            "mse": model.predict_on_batch(inputs),
+            "affine_rank_mse": linear["affine_rank"],
+            "affine_mse": linear["affine"],
+            "pca": pca.predict_on_batch(inputs),
+        }
+        for key, output in outputs.items():
+            totals[key] += float(_sample_errors(output, clean).sum())
         samples += len(clean)
-    return {name: total / samples for name, total in totals.items()}
+    error = totals.pop("pca") / samples
+    return {f"corrupted_{key}": total / samples for key, total in totals.items()}, error
 
 
 def code_figures(name: str, model, train: Part, test: Part, pooling, steps) -> dict:

@@ -15,62 +15,77 @@ BASELINE_VALUES = 200_000_000  # numbers of training data that the baselines may
 
 
 class Baselines:
-    """PCA of the model's code size; for a denoising model the best affine map as well.
+    """What linear maps make of the same data: PCA and, for a denoising model, affine maps.
 
-    Both are fitted on what the encoder sees in training, corrupted where it is, and
-    clipped to [0, 1] where the decoder's outputs lie there.
+    - "pca": PCA of the code's size, fitted to clean samples.
+    - "affine", only where the model has corruption: the best affine map from corrupted to
+      clean samples, by ridge regression; no code limits it.
+    - "affine_rank", likewise: the best affine map whose rank is the size of the code. It is
+      the fair linear rival of a denoising model, where PCA reproduces the noise.
+
+    All of them are clipped to the range of the decoder's outputs, which the model cannot leave
+    either.
 
     Args:
         model: The `Autoencoder` they are compared with.
-        training_data: Dataset of inputs; the first `BASELINE_VALUES` numbers of it are
-            used.
+        training_data: Dataset or array of inputs; the first `BASELINE_VALUES` numbers of it
+            are used.
     """
 
     def __init__(self, model, training_data):
         from sklearn.decomposition import PCA
         from sklearn.linear_model import Ridge
 
-        self._shape = model.input_shape[1:]
-        size = math.prod(self._shape)
+        size, corrupted = math.prod(model.input_shape[1:]), model.corruption is not None
         clean, seen = [], []
         for inputs, target in _pairs(model, training_data, seed=VALIDATION_SEED + 1):
-            seen.append(inputs.reshape(len(inputs), -1))
             clean.append(target.reshape(len(target), -1))
-            if sum(map(len, seen)) * size >= BASELINE_VALUES:
+            if corrupted:
+                seen.append(inputs.reshape(len(inputs), -1))
+            if sum(map(len, clean)) * size >= BASELINE_VALUES:
                 break
-        seen = np.concatenate(seen)
-        self.samples = len(seen)
-        self.latent_dim = min(math.prod(model.encoder.output_shape[1:]), *seen.shape)
-        low, high = output_range(model.decoder)
-        self._clip = (low, high) if (low, high) == (0, 1) else None
+        clean = np.concatenate(clean)
+        self.samples = len(clean)
+        self.latent_dim = min(math.prod(model.encoder.output_shape[1:]), *clean.shape)
+        self._range = output_range(model.decoder)
         solver = "covariance_eigh" if size <= 4096 and self.samples > size else "randomized"
-        self._maps = {"pca": PCA(self.latent_dim, svd_solver=solver, random_state=0).fit(seen)}
-        if model.corruption is not None:
-            self._maps["affine"] = Ridge(alpha=1e-3 * len(seen), solver="cholesky").fit(
-                seen, np.concatenate(clean)
-            )
+
+        def fit_pca(x):
+            return PCA(self.latent_dim, svd_solver=solver, random_state=0).fit(x)
+
+        self._pca, self._affine = fit_pca(clean), None
+        if corrupted:
+            seen = np.concatenate(seen)
+            self._affine = Ridge(alpha=1e-3 * len(seen), solver="cholesky").fit(seen, clean)
+            # Reduced-rank regression: the full map, then the directions that most of what it
+            # finds lies along.
+            self._reduced = fit_pca(self._affine.predict(seen))
 
     def reconstruct(self, inputs: np.ndarray) -> dict[str, np.ndarray]:
         """The outputs of each baseline for a batch that is in [0, 1] already."""
         flat = inputs.reshape(len(inputs), -1)
-        outputs = {}
-        for name, fitted in self._maps.items():
-            if name == "pca":
-                output = fitted.inverse_transform(fitted.transform(flat))
-            else:
-                output = fitted.predict(flat)
-            output = output.reshape(inputs.shape)
-            outputs[name] = np.clip(output, *self._clip) if self._clip else output
-        return outputs
+        outputs = {"pca": _project(self._pca, flat)}
+        if self._affine is not None:
+            outputs["affine"] = self._affine.predict(flat)
+            outputs["affine_rank"] = _project(self._reduced, outputs["affine"])
+        return {
+            name: np.clip(output, *self._range).reshape(inputs.shape)
+            for name, output in outputs.items()
+        }
+
+
+def _project(pca, x):
+    return pca.inverse_transform(pca.transform(x))
 
 
 def measure(model, test_data, baselines: Baselines) -> dict:
-    """Mean squared error and PSNR of the model and the baselines on a dataset.
+    """Mean squared error of the model and the `Baselines` on a dataset.
 
+    PSNR is among the figures where all clean samples lie in [0, 1]; elsewhere it means nothing.
     A denoising model is measured on inputs corrupted once, with a fixed seed, and so
     are the baselines and the noisy input itself.
     """
-    totals, samples, values = {}, 0, 0
+    totals, samples, values, in_unit_range = {}, 0, 0, True
     for inputs, target in _pairs(model, test_data, seed=VALIDATION_SEED):
         outputs = {"model": model.predict_on_batch(inputs), **baselines.reconstruct(inputs)}
         if model.corruption is not None:
@@ -79,10 +94,13 @@ def measure(model, test_data, baselines: Baselines) -> dict:
             totals[name] = totals.get(name, 0.0) + float(
                 np.square(output - target, dtype="float64").sum()
             )
+        in_unit_range &= bool(target.min() >= 0 and target.max() <= 1)
         samples += len(target)
         values += target.size
-    scores = {name: score(total / values) for name, total in totals.items()}
-    scores["pca"]["latent_dim"] = baselines.latent_dim
+    scores = {name: score(total / values, in_unit_range) for name, total in totals.items()}
+    for name in ("pca", "affine_rank"):
+        if name in scores:
+            scores[name]["latent_dim"] = baselines.latent_dim
     return {
         **scores.pop("model"),
         "samples": samples,
@@ -91,13 +109,19 @@ def measure(model, test_data, baselines: Baselines) -> dict:
     }
 
 
-def score(mse: float) -> dict:
-    """PSNR in dB is 10 log10(1 / MSE), for values in [0, 1]."""
+def score(mse: float, in_unit_range: bool = True) -> dict:
+    """MSE, and for values in [0, 1] the PSNR in dB, 10 log10(1 / MSE)."""
+    if not in_unit_range:
+        return {"mse": mse}
     return {"mse": mse, "psnr": 10 * math.log10(1 / mse) if mse > 0 else math.inf}
 
 
 def picture(model, test_data, baselines: Baselines, columns: int = 10):
-    """Inputs, what the encoder saw of them where that differs, outputs, PCA's outputs."""
+    """Inputs, what the encoder saw of them where that differs, outputs, a linear baseline.
+
+    The baseline is PCA of the code's size; for a denoising model the best affine map whose
+    rank is that size.
+    """
     from aezoo import plots
 
     inputs, target = next(_pairs(model, test_data, seed=VALIDATION_SEED))
@@ -106,7 +130,8 @@ def picture(model, test_data, baselines: Baselines, columns: int = 10):
     if model.corruption is not None:
         rows["corrupted"] = inputs
     rows["output"] = model.predict_on_batch(inputs)
-    rows[f"PCA {baselines.latent_dim}"] = baselines.reconstruct(inputs)["pca"]
+    key, label = ("pca", "PCA") if model.corruption is None else ("affine_rank", "affine, rank")
+    rows[f"{label} {baselines.latent_dim}"] = baselines.reconstruct(inputs)[key]
     return plots.image_rows(rows)
 
 
@@ -115,6 +140,7 @@ def _pairs(model, dataset, seed):
     if model.corruption is not None:
         pairs = model._corrupted_pairs(dataset, seed)
     else:
-        pairs = (batch if isinstance(batch, tuple) else (batch, batch) for batch in dataset)
+        batches = _checks.batches(dataset, 256)
+        pairs = (batch if isinstance(batch, tuple) else (batch, batch) for batch in batches)
     for inputs, target in pairs:
         yield _checks.to_numpy(scale_pixels(inputs)), _checks.to_numpy(scale_pixels(target))

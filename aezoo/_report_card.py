@@ -16,6 +16,8 @@ ROWS = {
         "psnr": ("PSNR, dB", "high"),
         "ssim": ("SSIM", "high"),
         "corrupted_mse": ("MSE, inputs corrupted as in training", None),
+        "corrupted_affine_rank_mse": ("best affine map of the code's rank, corrupted inputs", None),
+        "corrupted_affine_mse": ("best affine map, corrupted inputs", None),
     },
     "MSE of noisy inputs": {"noise": ("noise {}", "low")},
     "Code": {

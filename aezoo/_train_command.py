@@ -167,17 +167,22 @@ def _print_metrics(run):
     from rich.table import Table
 
     metrics = run.metrics
-    table = Table(
-        "", "MSE", "PSNR (dB)", title=f"{metrics['samples']} {metrics['evaluated_on']} samples"
-    )
-    labels = {"noisy": "noisy input", "affine": "best affine map"}
-    labels["pca"] = f"PCA, {metrics['pca'].get('latent_dim')} components"
+    psnr = ["PSNR (dB)"] if "psnr" in metrics else []  # only of data in [0, 1]
+    table = Table("", "MSE", *psnr, title=f"{metrics['samples']} {metrics['evaluated_on']} samples")
+    size = metrics["pca"].get("latent_dim")
+    labels = {
+        "noisy": "noisy input",
+        "pca": f"PCA, {size} components",
+        "affine_rank": f"best affine map of rank {size}",
+        "affine": "best affine map",
+    }
     rows = {
         run.model.name: metrics,
         **{labels[key]: metrics[key] for key in labels if key in metrics},
     }
     for label, figures in rows.items():
-        table.add_row(label, f"{figures['mse']:.5f}", f"{figures['psnr']:.2f}")
+        cells = [f"{figures['psnr']:.2f}"] if psnr else []
+        table.add_row(label, f"{figures['mse']:.5f}", *cells)
     console = Console()
     console.print(table)
     console.print(

@@ -21,13 +21,16 @@ def run_transfer(run, data, labels_per_class, seeds, steps, pooling, limit, data
     numbers = integers("labels_per_class", labels_per_class)
     model = load_model(run)
     folder = run if run.is_dir() else run.parent
-    data = data or RunFolder(folder).data
+    record = RunFolder(folder)
+    data = data or record.data
+    # The moves of training images; None leaves it to `label_curve` to look at the corruption.
+    augment = record.read_config()["training"].get("augment") or None if record.exists else None
     options = {"labels": True, "image_size": image_size(model), "data_dir": data_dir}
     train = arrays(data, "train", limit=limit, **options)
     test = arrays(data, "test", **options)
     curve = transfer.label_curve(
         model, train, test, numbers, seeds, steps=steps, pooling=pooling,
-        progress=lambda text: print(text, file=sys.stderr),
+        augment=augment, progress=lambda text: print(text, file=sys.stderr),
     )  # fmt: skip
     print("all labels", file=sys.stderr)
     codes = {model.name: [features(model, part[0], pooling=pooling) for part in (train, test)]}
@@ -64,5 +67,7 @@ def _print(figures, curve, samples, tested):
     table = Table("accuracy", *(f"{number} a class" for number in numbers))
     for method in dict.fromkeys(row["method"] for row in curve.rows):
         cells = [row for row in curve.rows if row["method"] == method]
-        table.add_row(method, *(f"{row['accuracy']:.4f} ± {row['spread']:.4f}" for row in cells))
+        spreads = ["" if row["spread"] is None else f" ± {row['spread']:.4f}" for row in cells]
+        texts = [f"{row['accuracy']:.4f}{s}" for row, s in zip(cells, spreads, strict=True)]
+        table.add_row(method, *texts)
     console.print(table)

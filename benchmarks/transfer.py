@@ -59,7 +59,7 @@ def few(quick):
             if found["method"].startswith("PCA"):
                 found["method"] = f"PCA of {model.encoder.output_shape[1]}, linear probe"
             rows.append(row("few", name, found["method"], labels, found["accuracy"],
-                            found["spread"]))  # fmt: skip
+                            found["spread"] or 0.0))  # fmt: skip
         if name == BEST:
             save(curve.figure(), "transfer.svg", quick)
         whole = transfer.linear_probe(model, train, test).accuracy

@@ -32,7 +32,7 @@ def test_every_model_has_the_same_time(comparison):
     assert list(rows) == ["dense", "closed <form>", "PCA 4"]
     errors = [run["mse"] for run in dense]
     assert rows["dense"]["mse"] == pytest.approx(
-        {"mean": np.mean(errors), "spread": np.std(errors)}
+        {"mean": np.mean(errors), "spread": np.std(errors, ddof=1)}
     )
     assert rows["dense"]["seeds"] == 2
     assert rows["closed <form>"]["mse"]["spread"] == 0

@@ -158,14 +158,15 @@ def test_probes_find_what_the_code_holds(trained, labelled, tested):
         transfer.knn(trained, (labelled[0], labelled[1][:5]), tested)
 
 
-def test_label_curve_compares_four_ways(trained, labelled, tested, tmp_path):
+def test_label_curve_compares_five_ways(trained, labelled, tested, tmp_path):
     seen = []
     curve = transfer.label_curve(
         trained, labelled, tested, (3, 20), seeds=2, steps=40, progress=seen.append
     )
     found = {(row["method"], row["labels_per_class"]): row["accuracy"] for row in curve.rows}
-    assert len(found) == 8
-    for method in ("linear probe", "fine-tuned", "random weights", "PCA, linear probe"):
+    assert len(found) == 10
+    baselines = ("PCA, linear probe", "raw pixels, linear probe")
+    for method in ("linear probe", "fine-tuned", "random weights", *baselines):
         assert found[method, 20] > found[method, 3] > 0.3
     assert found["fine-tuned", 20] > found["random weights", 20] - 0.03
     assert found["fine-tuned", 20] > 0.85

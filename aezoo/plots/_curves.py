@@ -74,7 +74,8 @@ def label_curve(rows: list[dict], title: str | None = None) -> Figure:
     for row in rows if isinstance(rows, (list, tuple)) and rows else (rows,):
         if not isinstance(row, dict) or not set(_ROW) <= set(row):
             raise ValueError(f"`rows` must be dicts with {', '.join(_ROW)}. Received: {row!r}")
-        as_numbers("rows", [row[key] for key in _ROW[1:]])
+        given = [row[key] for key in _ROW[1:] if key != "spread" or row[key] is not None]
+        as_numbers("rows", given)
     figure = Figure(figsize=(5.5, 3.6), layout="constrained")
     axis = figure.subplots()
     for method in dict.fromkeys(row["method"] for row in rows):
@@ -82,6 +83,7 @@ def label_curve(rows: list[dict], title: str | None = None) -> Figure:
         numbers, values, spreads = (
             [row[key] for row in chosen] for key in ("labels_per_class", "accuracy", "spread")
         )
+        spreads = [spread or 0 for spread in spreads]  # None: of one seed
         axis.errorbar(numbers, values, spreads, marker="o", capsize=3, label=method)
     numbers = sorted({row["labels_per_class"] for row in rows})
     axis.set_xscale("log")

@@ -5,14 +5,26 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+from keras import ops
 
-from aezoo._arguments import check_positive_integer, check_positive_integers
+from aezoo._arguments import check_number, check_positive_integer, check_positive_integers
+from aezoo._autoencoder import Autoencoder
+from aezoo._checks import to_numpy
+from aezoo._pixels import scale_pixels
 from aezoo._seeds import Seeds
+from aezoo._training import LARGEST_AUGMENT
+from aezoo.layers.corruption import AffineCorruption
 from aezoo.transfer._features import encoder_of, features
 from aezoo.transfer._heads import classifier, copied, unfreeze
 from aezoo.transfer._probes import labelled, probe
 
-METHODS = ("PCA, linear probe", "linear probe", "fine-tuned", "random weights")
+METHODS = (
+    "raw pixels, linear probe",
+    "PCA, linear probe",
+    "linear probe",
+    "fine-tuned",
+    "random weights",
+)
 
 
 @dataclasses.dataclass
@@ -21,7 +33,8 @@ class LabelCurve:
 
     Attributes:
         rows: One dict a method and number of labels: method, labels_per_class, accuracy
-            (mean over the seeds), spread (their standard deviation), seeds.
+            (mean over the seeds), spread (their sample standard deviation, None of one
+            seed), seeds.
     """
 
     rows: list[dict]
@@ -29,11 +42,11 @@ class LabelCurve:
     def __str__(self) -> str:
         numbers = sorted({row["labels_per_class"] for row in self.rows})
         methods = list(dict.fromkeys(row["method"] for row in self.rows))
-        lines = ["accuracy with".ljust(20) + "".join(f"{n:>7} a class" for n in numbers)]
+        lines = ["accuracy with".ljust(25) + "".join(f"{n:>7} a class" for n in numbers)]
         for method in methods:
             cells = {r["labels_per_class"]: r for r in self.rows if r["method"] == method}
-            texts = [f"{cells[n]['accuracy']:.4f} ±{cells[n]['spread']:.3f}" for n in numbers]
-            lines.append(method.ljust(20) + "".join(f"{text:>15}" for text in texts))
+            texts = [f"{cells[n]['accuracy']:.4f}{_behind(cells[n]['spread'])}" for n in numbers]
+            lines.append(method.ljust(25) + "".join(f"{text:>15}" for text in texts))
         return "\n".join(lines)
 
     def figure(self):
@@ -53,14 +66,21 @@ def label_curve(
     steps: int = 300,
     learning_rate: float = 1e-3,
     pooling: str | None = None,
+    augment: float | None = None,
     progress=None,
 ) -> LabelCurve:
     """Accuracy with few labels: what the training without labels was worth.
 
-    Each seed draws other labelled samples. Four rows: a logistic regression on PCA of the
-    code's size, one on the frozen code, the encoder fine-tuned from there, and the same net
-    from random weights, trained by the same recipe. PCA and encoder have seen all training
-    samples, without labels.
+    Each seed draws other labelled samples. Five rows: a logistic regression on the inputs as
+    they are, one on PCA of the code's size, one on the frozen code, all three as in
+    `linear_probe`, the encoder fine-tuned from there, and the same net from random weights,
+    trained by the same recipe: the same number of steps, learning rate and augmentation. PCA
+    and encoder have seen all training samples, without labels.
+
+    A model that restores images moved by affine maps knows from its training what moves do not
+    change. So that its advantage is not that of the moves alone, fine-tuning and random weights
+    both learn from copies of the labelled images that are moved anew in every step, and the
+    first head of the random weights is fitted to moved copies.
 
     Args:
         model: An `Autoencoder` or an encoder.
@@ -71,6 +91,9 @@ def label_curve(
         steps: Gradient steps of the fine-tuning, of at most 64 samples each.
         learning_rate: Of the fine-tuning.
         pooling: As in `features`.
+        augment: Level of the affine maps, see `AffineCorruption`, that labelled images undergo
+            in fine-tuning and in the training from random weights; 0 is none. None is that of
+            an `Autoencoder` with affine corruption, else 0.
         progress: None, or a function that is called with a text before each part.
 
     Returns:
@@ -84,14 +107,20 @@ def label_curve(
     >>> model = aezoo.pca_ae((8, 8, 1), latent_dim=16)
     >>> history = model.fit(aezoo.data.load("digits"), verbose=0)
     >>> curve = aezoo.transfer.label_curve(model, "digits", "digits", (5,), seeds=1, steps=2)
-    >>> [row["method"] for row in curve.rows]
-    ['PCA, linear probe', 'linear probe', 'fine-tuned', 'random weights']
+    >>> for row in curve.rows:
+    ...     print(row["method"])
+    raw pixels, linear probe
+    PCA, linear probe
+    linear probe
+    fine-tuned
+    random weights
     """
     numbers = check_positive_integers("labels_per_class", labels_per_class)
     check_positive_integer("seeds", seeds)
     check_positive_integer("steps", steps)
     if progress is not None and not callable(progress):
         raise ValueError(f"`progress` must be None or a function. Received: {progress!r}")
+    augment = _level(model, augment)
     x, y = _arrays(train, "train")
     test_x, test_y = _arrays(test, "test")
     say = progress or (lambda text: None)
@@ -101,7 +130,11 @@ def label_curve(
     say("features")
     encoder = encoder_of(model)
     codes = [features(encoder, part, pooling=pooling) for part in (x, test_x)]
-    linear = pca(x, test_x, codes[0].shape[1])
+    frozen = {
+        "raw pixels, linear probe": [part.reshape(len(part), -1) for part in (x, test_x)],
+        "PCA, linear probe": pca(x, test_x, codes[0].shape[1]),
+        "linear probe": codes,
+    }
     network = classifier(
         encoder, len(classes), freeze=False, pooling=pooling, learning_rate=learning_rate, seed=0
     )
@@ -113,20 +146,21 @@ def label_curve(
             say(f"{number} labels a class, seed {seed + 1} of {seeds}")
             chosen = _draw(y, number, seed)
             labelled_x, labels = x[chosen], y[chosen]
-            found[METHODS[0]].append(probe(linear[0][chosen], labels, linear[1], test_y).accuracy)
-            first = probe(codes[0][chosen], labels, codes[1], test_y)
-            found[METHODS[1]].append(first.accuracy)
+            for method, (vectors, test_vectors) in frozen.items():
+                first = probe(vectors[chosen], labels, test_vectors, test_y)
+                found[method].append(first.accuracy)
             for method, weights in (
-                (METHODS[2], trained),
-                (METHODS[3], copied(encoder, Seeds(seed)).get_weights()),
+                ("fine-tuned", trained),
+                ("random weights", copied(encoder, Seeds(seed)).get_weights()),
             ):
                 network.get_layer("encoder").set_weights(weights)
-                if method == METHODS[3]:
+                if method == "random weights":
+                    copies = _moving(augment, seed)(labelled_x)
                     parts = [features(network.get_layer("encoder"), part, pooling=pooling)
-                             for part in (labelled_x, test_x[:1])]  # fmt: skip
+                             for part in (copies, test_x[:1])]  # fmt: skip
                     first = probe(parts[0], labels, parts[1], test_y[:1])
                 _set_head(network, first.classifier)
-                _train(network, labelled_x, labels, steps, seed)
+                _train(network, labelled_x, labels, steps, seed, augment)
                 found[method].append(
                     float((network.predict(test_x, 256, verbose=0).argmax(1) == test_y).mean())
                 )
@@ -136,11 +170,16 @@ def label_curve(
                     "method": method,
                     "labels_per_class": number,
                     "accuracy": float(np.mean(accuracies)),
-                    "spread": float(np.std(accuracies)),
+                    "spread": sample_deviation(accuracies),
                     "seeds": seeds,
                 }
             )
     return LabelCurve(rows)
+
+
+def sample_deviation(values) -> float | None:
+    """The sample standard deviation, which one value does not have."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
 def pca(x, test_x, size: int):
@@ -151,6 +190,10 @@ def pca(x, test_x, size: int):
     model = pca_ae(shape, min(size, int(np.prod(shape))), output_activation=None)
     model.fit(x, verbose=0)
     return [model.encode(part) for part in (x, test_x)]
+
+
+def _behind(spread) -> str:
+    return "" if spread is None else f" ±{spread:.3f}"
 
 
 def _arrays(data, split):
@@ -184,7 +227,7 @@ def _draw(y, number, seed):
 
 
 def _set_head(network, fitted):
-    """The head begins as the logistic regression on standardised features."""
+    """The head begins as the logistic regression on scaled features."""
     scaler, regression = fitted[0], fitted[-1]
     kernel = regression.coef_ / scaler.scale_
     bias = regression.intercept_ - kernel @ scaler.mean_
@@ -193,8 +236,32 @@ def _set_head(network, fitted):
     network.get_layer("output").set_weights([kernel.T, bias])
 
 
-def _train(network, x, y, steps, seed):
-    """So many steps, each of 64 samples or all; the learning rate decays to 0."""
+def _level(model, augment) -> float:
+    """The level of the affine maps, which only images can undergo."""
+    if augment is None:
+        affine = isinstance(model, Autoencoder) and isinstance(model.corruption, AffineCorruption)
+        return model.corruption.level if affine else 0.0
+    check_number("augment", augment, 0, LARGEST_AUGMENT)
+    shape = encoder_of(model).inputs[0].shape[1:]
+    if augment and len(shape) != 3:
+        raise ValueError(
+            "`augment` must be 0 or None where samples are not images (height, width, channels). "
+            f"Received: {augment!r} for samples of shape {tuple(shape)}"
+        )
+    return augment
+
+
+def _moving(level: float, seed: int):
+    """A function from images to copies under affine maps that are drawn anew in each call."""
+    if not level:
+        return lambda x: x
+    layer = AffineCorruption(level, seed=seed)
+    return lambda x: to_numpy(layer.corrupt(scale_pixels(ops.convert_to_tensor(x))))
+
+
+def _train(network, x, y, steps, seed, augment):
+    """So many steps, each of 64 samples or all, moved; the learning rate decays to 0."""
+    moved = _moving(augment, seed)
     for variable in network.optimizer.variables:
         if variable is not network.optimizer._learning_rate:
             variable.assign(np.zeros(variable.shape, variable.dtype))
@@ -203,5 +270,5 @@ def _train(network, x, y, steps, seed):
     for step in range(steps):
         network.optimizer.learning_rate = peak * (1 + np.cos(np.pi * step / steps)) / 2
         chosen = generator.choice(len(x), size, replace=False)
-        network.train_on_batch(x[chosen], y[chosen])
+        network.train_on_batch(moved(x[chosen]), y[chosen])
     network.optimizer.learning_rate = peak

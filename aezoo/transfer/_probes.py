@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -42,8 +44,10 @@ def linear_probe(
 ) -> Probe:
     """Accuracy of a logistic regression on frozen features.
 
-    Features are standardised; the strength of the L2 penalty is chosen on a validation
-    split of the training samples, then all of them are fitted.
+    The strength of the L2 penalty and the scaling of the features are chosen together on a
+    validation split of the training samples, then all of them are fitted. Features are either
+    divided by one common scale, which leaves strong directions strong, or each is standardised.
+    Where there are too few samples to split, it is the common scale and C = 1.
 
     Args:
         model: As in `features`.
@@ -120,7 +124,7 @@ def probe(x, y, test_x, test_y, validation_split=0.2, max_iterations=1000, seed=
 
     classes, counts = np.unique(y, return_counts=True)
     held_out = max(int(len(y) * validation_split), len(classes))
-    best = 1.0
+    best = True, 1.0
     if counts.min() > 1 and len(y) - held_out >= len(classes):
         few = np.random.default_rng(seed).permutation(len(y))[:CHOICE_SAMPLES]
         few = few if len(np.unique(y[few])) == len(classes) else np.arange(len(y))
@@ -129,21 +133,27 @@ def probe(x, y, test_x, test_y, validation_split=0.2, max_iterations=1000, seed=
             x[few], y[few], test_size=max(int(len(few) * validation_split), len(classes)),
             random_state=seed, stratify=stratify,
         )  # fmt: skip
+        choices = list(itertools.product((True, False), REGULARIZATIONS))
         scores = [
-            _logistic(strength, max_iterations).fit(parts[0], parts[2]).score(parts[1], parts[3])
-            for strength in REGULARIZATIONS
+            _logistic(parts[0], parts[2], *choice, max_iterations).score(parts[1], parts[3])
+            for choice in choices
         ]
-        best = REGULARIZATIONS[int(np.argmax(scores))]
-    found = _logistic(best, max_iterations).fit(x, y)
-    return Probe(float(found.score(test_x, test_y)), found, best)
+        best = choices[int(np.argmax(scores))]
+    found = _logistic(x, y, *best, max_iterations)
+    return Probe(float(found.score(test_x, test_y)), found, best[1])
 
 
-def _logistic(strength, max_iterations):
+def _logistic(x, y, common_scale, strength, max_iterations):
+    """A fitted pipeline: features about their means, in units of one or of each one's deviation."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=max_iterations))
+    scaler = StandardScaler().fit(x)
+    if common_scale:
+        scaler.scale_ = np.full_like(scaler.scale_, math.sqrt(scaler.var_.mean()) or 1.0)
+    regression = LogisticRegression(C=strength, max_iter=max_iterations)
+    return make_pipeline(scaler, regression.fit(scaler.transform(x), y))
 
 
 def labelled_features(model, data, split: str, pooling: str | None = None):
