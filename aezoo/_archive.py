@@ -7,6 +7,7 @@ has, and with the weights that a model of its configuration would have.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import math
 import pathlib
@@ -22,7 +23,7 @@ from aezoo._arguments import reason_of, shortened
 from aezoo._dry_run import sizes_of
 
 CONFIG, METADATA, WEIGHTS, ASSETS = "config.json", "metadata.json", "model.weights.h5", "assets/"
-LARGEST_CONFIG = 8 * 2**20  # bytes; a layer takes some 500, and Python 30 times as much
+LARGEST_CONFIG = 4 * 2**20  # bytes; a layer takes some 1,500, and Python 30 times as much
 LARGEST_RATIO = 100  # of a member to its compressed form; weights are near 1
 CHUNK = 2**20  # bytes, which may have any ratio
 SLACK = 2**22  # elements that a model may have and its file does not: 16 MiB
@@ -57,6 +58,16 @@ FUNCTIONS = tuple(
         "regularizers",
     )
 )
+CLASS_MODULES = (
+    *FUNCTIONS,
+    "keras",
+    "keras.dtype_policies",
+    "keras.layers",
+    "keras.models",
+    "keras.optimizers.schedules",
+    "keras.quantizers",
+    "keras.random",
+)
 HELPERS = ("get", "serialize", "deserialize")  # functions of those modules that are none of them
 VALUES = ("__keras_tensor__", "__bytes__", "__ellipsis__", "__slice__")
 ARRAYS = ("__tensor__", "__numpy__")
@@ -64,6 +75,12 @@ ARRAYS = ("__tensor__", "__numpy__")
 
 class Refused(ValueError):
     """What is wrong with a file, as a part of a sentence."""
+
+
+def reason(error) -> str:
+    """What is wrong with a file, by us or by another package."""
+    kind = "" if isinstance(error, Refused) else f"{type(error).__name__}: "
+    return f"{kind}{reason_of(error)}"
 
 
 def check_archive(path, name: str = "path") -> None:
@@ -89,9 +106,8 @@ def check_archive(path, name: str = "path") -> None:
             with _opened(archive) as file:
                 shapes = check_h5(file)
     except Exception as error:  # zipfile, zlib, json and h5py have many of their own
-        kind = "" if isinstance(error, Refused) else f"{type(error).__name__}: "
         raise ValueError(
-            f"`{name}` must be a whole .keras file ({kind}{reason_of(error)}). Received: {path}"
+            f"`{name}` must be a whole .keras file ({reason(error)}). Received: {path}"
         ) from error
     if parts.foreign is not None:
         what, where = parts.foreign
@@ -243,14 +259,15 @@ class Parts:
         while waiting and self.foreign is None:
             where, part = waiting.pop()
             if isinstance(part, list):
-                waiting.extend((where, child) for child in part)
+                waiting.extend((where, child) for child in part if child)
             elif isinstance(part, dict):
                 where = f"{where}/{_label(part)}".strip("/")
                 if "class_name" in part and not self._allowed(part):
                     self.foreign = _text(part), where or "the model"
                 for key, child in part.items():
-                    inside = where if key in ("config", "layers") else f"{where}/{key}"
-                    waiting.append((inside, child))
+                    if isinstance(child, (dict, list)):
+                        inside = where if key in ("config", "layers") else f"{where}/{key}"
+                        waiting.append((inside, child))
 
     def _allowed(self, part) -> bool:
         name, module, inner = part["class_name"], part.get("module"), part.get("config")
@@ -276,12 +293,11 @@ class Parts:
     def _allowed_function(self, module, name, registered_name) -> bool:
         if self._registered(name) is not None:
             return True
-        if registered_name not in (None, "function", name) or not isinstance(name, str):
+        if registered_name not in (None, "function", name) or not isinstance(module, str):
             return False
-        modules = FUNCTIONS if module == "builtins" else [module]
-        return name not in HELPERS and any(
-            callable(getattr(_public(place), name, None)) for place in modules if place in FUNCTIONS
-        )
+        modules = FUNCTIONS if module == "builtins" else {module}.intersection(FUNCTIONS)
+        found = [vars(_public(place)).get(name) for place in modules]
+        return name not in HELPERS and any(map(inspect.isfunction, found))
 
     def _registered(self, name):
         found = keras.saving.get_registered_object(name) if isinstance(name, str) else None
@@ -292,9 +308,12 @@ class Parts:
 
 def _class_of_keras(module, name):
     """A class that Keras exports, or has already imported."""
-    if not isinstance(module, str) or module.split(".")[0] != "keras":
-        return None
-    place = _public(module) or sys.modules.get(module)
+    if module in CLASS_MODULES:
+        place = _public(module)
+    elif isinstance(module, str) and module.startswith("keras.src."):
+        place = sys.modules.get(module)
+    else:
+        place = None
     return vars(place).get(name) if place is not None else None
 
 
@@ -356,42 +375,51 @@ def _compare(text, parts, shapes) -> None:
             made.append(keras.saving.deserialize_keras_object(part, parts.registered))
         return made
 
+    own = any(map(is_users, parts.registered.values()))
     try:
         needed = sizes_of(build)
     except Exception:
-        if any(_is_users(found) for found in parts.registered.values()):
+        if own:
             return  # such a class may make variables in a way of its own
         raise
-    compare(needed, shapes)
+    compare(needed, shapes, exact=not own)
 
 
-def _is_users(found) -> bool:
+def is_users(found) -> bool:
+    """Whether a class or function is neither Keras's nor ours."""
     return str(getattr(found, "__module__", "")).split(".")[0] not in ("aezoo", "keras")
 
 
-def compare(needed, shapes) -> None:
+def compare(needed, shapes, exact: bool = False) -> None:
     """Compares the arrays that a model needs with those of a file.
 
     Args:
         needed: Pairs (path, shape).
         shapes: {path in the file: shape}.
+        exact: Whether each array of a layer must have the shape of a weight; a user's own class
+            may save others, which are only refused where they are large.
 
     Raises:
-        Refused: if the model is much larger than the file, or the file has a large array that
-            the model has not.
+        Refused: if the model is much larger than the file, or the file has an array that the
+            model has not.
     """
-    states = [path for path in shapes if path.startswith("optimizer/")]
-    stored = sum(math.prod(shape) for path, shape in shapes.items() if path not in states)
-    if sum(math.prod(shape) for _, shape in needed) > stored + SLACK:
+    layers = {path: shape for path, shape in shapes.items() if not path.startswith("optimizer/")}
+    stored = sum(math.prod(shape) for shape in layers.values())
+    total = sum(math.prod(shape) for _, shape in needed)
+    if total > stored + SLACK:
         path, shape = max(needed, key=lambda pair: math.prod(pair[1]))
         raise Refused(
-            f"its configuration needs {sum(math.prod(shape) for _, shape in needed):,} numbers, "
-            f"{shortened(path, 100)} of shape {shape} for one, and its weights are {stored:,}"
+            f"its model has {total:,} numbers, {shortened(path, 100)} of shape {shape} among "
+            f"them, and its weights are {stored:,}"
         )
     known = {shape for _, shape in needed}
-    for path, shape in shapes.items():
-        if path not in states and shape not in known and math.prod(shape) > CHUNK:
-            raise Refused(f"{shortened(path)} of its weights has shape {shape}, no weight has")
+    for path, shape in layers.items():
+        large = math.prod(shape) > (0 if exact and path.startswith("layers/") else CHUNK)
+        if large and shape not in known:
+            raise Refused(
+                f"{shortened(path)} of its weights has shape {shape}, which no weight of the "
+                "model has"
+            )
 
 
 def told(error) -> str:

@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 import keras
 import numpy as np
 
-from aezoo._archive import LARGEST_CONFIG, Refused, check_members, compare
+from aezoo._archive import LARGEST_CONFIG, Refused, check_members, compare, reason
 from aezoo._arguments import (
     as_json,
     check_choice,
@@ -23,7 +23,6 @@ from aezoo._arguments import (
     check_path,
     check_text,
     nearest,
-    reason_of,
     shortened,
 )
 from aezoo._run_folder import make_folder, replacing
@@ -32,6 +31,10 @@ from aezoo._version import versions
 SHIPPED = pathlib.Path(__file__).parent / "pretrained"
 CARD, WEIGHTS, RECIPE = "card.json", "weights.npz", "recipe.toml"
 FILES = (".weights.h5", ".keras")
+HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 FREE = ("optimizer", "loss", "learning_rate", "jit_compile", "compile", "seed", "name")
 
 
@@ -88,7 +91,7 @@ def read_card(folder) -> dict:
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(
             f"`weights` must be a folder with a whole {CARD} and {WEIGHTS} "
-            f"({type(error).__name__}). Received: {folder}"
+            f"({reason(error)}). Received: {folder}"
         ) from error
     if received != sha256:
         raise ValueError(
@@ -181,8 +184,7 @@ def opened_arrays(path, name: str):
         arrays = np.load(path, allow_pickle=False)
     except Exception as error:  # zipfile, zlib and numpy have many of their own
         raise ValueError(
-            f"`{name}` must be a whole .npz file of numbers ({type(error).__name__}: "
-            f"{reason_of(error)}). Received: {path}"
+            f"`{name}` must be a whole .npz file of numbers ({reason(error)}). Received: {path}"
         ) from error
     with arrays:
         yield shapes, arrays
@@ -191,16 +193,14 @@ def opened_arrays(path, name: str):
 def _shape(archive, member) -> tuple[str, tuple[int, ...]]:
     """The name of an array and its shape, as the header says, which the size must confirm."""
     with archive.open(member) as file:
-        version = np.lib.format.read_magic(file)
-        read = {(1, 0): np.lib.format.read_array_header_1_0,
-                (2, 0): np.lib.format.read_array_header_2_0}[version]  # fmt: skip
-        shape, _, dtype = read(file)
+        name, version = shortened(member.filename, 60), np.lib.format.read_magic(file)
+        if version not in HEADERS:
+            raise Refused(f"{name} is of another version of NumPy's format")
+        shape, _, dtype = HEADERS[version](file)
         if dtype.kind not in "fiub" or dtype.itemsize > 8:
-            raise Refused(
-                f"{shortened(member.filename, 60)} is {shortened(dtype, 40)}, not real numbers"
-            )
+            raise Refused(f"{name} is {shortened(dtype, 40)}, not real numbers")
         if file.tell() + math.prod(shape) * dtype.itemsize != member.file_size:
-            raise Refused(f"{shortened(member.filename, 60)} is not as large as its shape {shape}")
+            raise Refused(f"{name} is not as large as its shape {shape}")
     return member.filename.removesuffix(".npy"), shape
 
 

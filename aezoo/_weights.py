@@ -5,7 +5,7 @@ from __future__ import annotations
 import h5py
 import keras
 
-from aezoo._archive import check_archive, check_h5, compare, told
+from aezoo._archive import check_archive, check_h5, compare, is_users, told
 from aezoo._arguments import check_path, reason_of
 from aezoo._autoencoder import Autoencoder
 
@@ -78,8 +78,10 @@ def load_weights(model, weights) -> None:
         if path.suffix == ".keras":
             model.set_weights(found)
         else:
+            needed = [(weight.path, tuple(weight.shape)) for weight in model.variables]
+            exact = not any(map(is_users, map(type, model._flatten_layers())))
             with h5py.File(path, "r") as file:
-                compare([(v.path, tuple(v.shape)) for v in model.variables], check_h5(file))
+                compare(needed, check_h5(file), exact)
             model.load_weights(path)
     except Exception as error:
         reason = told(error) if path.suffix != ".keras" else reason_of(error, type(error).__name__)

@@ -249,6 +249,8 @@ def load_detector(folder: str | pathlib.Path) -> Detector:
         raise FileNotFoundError(f"`folder` must hold a {DETECTOR}. Received: {folder}")
     try:
         content = json.loads(read_text(folder / DETECTOR))
+        if not isinstance(content, dict):
+            raise TypeError(f"{DETECTOR} is no object")
         expected = content.pop("sha256", {})
         for name in (MODEL, ARRAYS):
             if sha256_of(folder / name) != expected.get(name):
@@ -271,7 +273,7 @@ def load_detector(folder: str | pathlib.Path) -> Detector:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"`folder` must hold a whole detector ({type(error).__name__}: "
-            f"{str(error).split(' Received: ')[0]}). Received: {folder}"
+            f"{str(error).split(' Received: ')[0].rstrip('.')}). Received: {folder}"
         ) from error
     return detector
 
