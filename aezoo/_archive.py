@@ -23,7 +23,7 @@ from aezoo._arguments import reason_of, shortened
 from aezoo._dry_run import sizes_of
 
 CONFIG, METADATA, WEIGHTS, ASSETS = "config.json", "metadata.json", "model.weights.h5", "assets/"
-LARGEST_CONFIG = 4 * 2**20  # bytes; a layer takes some 1,500, and Python 30 times as much
+LARGEST_CONFIG = 2 * 2**20  # bytes; a layer takes some 1,500, and Python 30 times as much
 LARGEST_RATIO = 100  # of a member to its compressed form; weights are near 1
 CHUNK = 2**20  # bytes, which may have any ratio
 SLACK = 2**22  # elements that a model may have and its file does not: 16 MiB
