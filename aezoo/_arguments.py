@@ -119,7 +119,14 @@ def nearest(name, names: Sequence[str]) -> str:
 
 def reason_of(error, otherwise: str = "unreadable", length: int | None = 200) -> str:
     """The first line of what an error of another package says, for a sentence of ours."""
-    return (str(error).strip() or otherwise).splitlines()[0][:length]
+    reason = (str(error).strip() or otherwise).splitlines()[0]
+    return reason if length is None else shortened(reason, length)
+
+
+def shortened(text, length: int = 200) -> str:
+    """A text on one line, of at most `length` characters, that ends after a whole word."""
+    text = " ".join(str(text).split())
+    return text if len(text) <= length else f"{text[: length - 3].rsplit(' ', 1)[0]} ..."
 
 
 def as_json(value):

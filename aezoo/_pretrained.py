@@ -7,12 +7,15 @@ import hashlib
 import inspect
 import io
 import json
+import math
 import pathlib
+import zipfile
 from fnmatch import fnmatchcase
 
 import keras
 import numpy as np
 
+from aezoo._archive import LARGEST_CONFIG, Refused, check_members, compare, reason
 from aezoo._arguments import (
     as_json,
     check_choice,
@@ -20,7 +23,7 @@ from aezoo._arguments import (
     check_path,
     check_text,
     nearest,
-    reason_of,
+    shortened,
 )
 from aezoo._run_folder import make_folder, replacing
 from aezoo._version import versions
@@ -28,6 +31,10 @@ from aezoo._version import versions
 SHIPPED = pathlib.Path(__file__).parent / "pretrained"
 CARD, WEIGHTS, RECIPE = "card.json", "weights.npz", "recipe.toml"
 FILES = (".weights.h5", ".keras")
+HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 FREE = ("optimizer", "loss", "learning_rate", "jit_compile", "compile", "seed", "name")
 
 
@@ -76,15 +83,15 @@ def read_card(folder) -> dict:
     """The card of a folder of pretrained weights, whose hash is checked."""
     folder = pathlib.Path(folder)
     try:
-        card = json.loads((folder / CARD).read_text())
+        card = json.loads(read_text(folder / CARD))
         model, arguments, sha256 = card["model"], card["arguments"], card["sha256"]
-        received = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+        received = sha256_of(folder / WEIGHTS)
         if not isinstance(model, str) or not isinstance(arguments, dict):
             raise TypeError("model and arguments")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(
             f"`weights` must be a folder with a whole {CARD} and {WEIGHTS} "
-            f"({type(error).__name__}). Received: {folder}"
+            f"({reason(error)}). Received: {folder}"
         ) from error
     if received != sha256:
         raise ValueError(
@@ -92,6 +99,23 @@ def read_card(folder) -> dict:
             f"card. Received: {folder}"
         )
     return {**card, "model": model, "arguments": arguments}
+
+
+def read_text(path) -> str:
+    """A small file of text: a card, a recipe, or what describes a detector.
+
+    Raises:
+        ValueError: if it is too large to be one; it was not read.
+    """
+    size = pathlib.Path(path).stat().st_size
+    if size > LARGEST_CONFIG:
+        raise ValueError(f"{size:,} bytes, more than {LARGEST_CONFIG:,}")
+    return pathlib.Path(path).read_text(encoding="utf-8")
+
+
+def sha256_of(path) -> str:
+    with pathlib.Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def merged_arguments(model: str, card: dict, given: dict, known) -> dict:
@@ -122,27 +146,62 @@ def merged_arguments(model: str, card: dict, given: dict, known) -> dict:
 
 def load_pretrained(model, folder) -> None:
     """Puts the weights of a folder into a model of its card."""
-    arrays = read_arrays(pathlib.Path(folder) / WEIGHTS, "weights")
-    for key, variable in _variables(model).items():
-        found = arrays.get(key)
-        if found is None or found.shape != tuple(variable.shape) or found.dtype.kind not in "fiub":
+    path, variables = pathlib.Path(folder) / WEIGHTS, _variables(model)
+    with opened_arrays(path, "weights") as (shapes, arrays):
+        for key, variable in variables.items():
+            if shapes.get(key) != tuple(variable.shape):
+                raise ValueError(
+                    f"`weights` must fit the model: {key} of shape {tuple(variable.shape)} is "
+                    f"missing. Received: {folder}"
+                )
+        found = {key: arrays[key].astype("float32") for key in variables}
+    for key, variable in variables.items():
+        variable.assign(found[key])
+
+
+def check_fits(needed, folder) -> None:
+    """Compares what a model needs, (path, shape) of each array, with the weights of a folder."""
+    with opened_arrays(pathlib.Path(folder) / WEIGHTS, "weights") as (shapes, _):
+        try:
+            compare(needed, shapes)
+        except Refused as error:
             raise ValueError(
-                f"`weights` must fit the model: {key} of shape {tuple(variable.shape)} is "
-                f"missing. Received: {folder}"
-            )
-        variable.assign(found.astype("float32"))
+                f"`weights` must fit the model of its card ({error}). Received: {folder}"
+            ) from error
 
 
-def read_arrays(path, name: str) -> dict[str, np.ndarray]:
-    """The arrays of an `.npz` file; one of pickled objects is refused unread."""
+@contextlib.contextmanager
+def opened_arrays(path, name: str):
+    """The shapes of the arrays of an `.npz` file, and what reads them; objects are refused.
+
+    Raises:
+        ValueError: before any array is read, if one is not numbers, or not as large as it says.
+    """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {key: arrays[key] for key in arrays.files}
+        with zipfile.ZipFile(path) as archive:
+            check_members(archive, path)
+            shapes = dict(_shape(archive, member) for member in archive.infolist())
+        arrays = np.load(path, allow_pickle=False)
     except Exception as error:  # zipfile, zlib and numpy have many of their own
         raise ValueError(
-            f"`{name}` must be a whole .npz file of numbers ({type(error).__name__}: "
-            f"{reason_of(error)}). Received: {path}"
+            f"`{name}` must be a whole .npz file of numbers ({reason(error)}). Received: {path}"
         ) from error
+    with arrays:
+        yield shapes, arrays
+
+
+def _shape(archive, member) -> tuple[str, tuple[int, ...]]:
+    """The name of an array and its shape, as the header says, which the size must confirm."""
+    with archive.open(member) as file:
+        name, version = shortened(member.filename, 60), np.lib.format.read_magic(file)
+        if version not in HEADERS:
+            raise Refused(f"{name} is of another version of NumPy's format")
+        shape, _, dtype = HEADERS[version](file)
+        if dtype.kind not in "fiub" or dtype.itemsize > 8:
+            raise Refused(f"{name} is {shortened(dtype, 40)}, not real numbers")
+        if file.tell() + math.prod(shape) * dtype.itemsize != member.file_size:
+            raise Refused(f"{name} is not as large as its shape {shape}")
+    return member.filename.removesuffix(".npy"), shape
 
 
 def save_pretrained(

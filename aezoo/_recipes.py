@@ -6,8 +6,8 @@ import inspect
 import pathlib
 import tomllib
 
-from aezoo._arguments import nearest
-from aezoo._pretrained import RECIPE, SHIPPED
+from aezoo._arguments import nearest, reason_of
+from aezoo._pretrained import RECIPE, SHIPPED, read_text
 from aezoo._registry import get_factory
 
 PARTS = ("about", "model", "data", "arguments", "training")
@@ -39,9 +39,11 @@ def read_recipe(recipe: str) -> dict:
             f"of a .toml file. Received: {recipe!r}"
         )
     try:
-        content = tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"`--recipe` must be TOML ({error}). Received: {path}") from error
+        content = tomllib.loads(read_text(path))
+    except (ValueError, OSError, RecursionError) as error:  # and tomllib's own, a ValueError
+        raise ValueError(
+            f"`--recipe` must be TOML ({reason_of(error)}). Received: {path}"
+        ) from error
     _check_keys("a recipe", content, PARTS)
     if not isinstance(content.get("model"), str) or not isinstance(content.get("data"), str):
         raise ValueError(f"A recipe must have texts `model` and `data`. Received: {content}")

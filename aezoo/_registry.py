@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
+import math
+import re
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 
+import keras
 import numpy as np
 
-from aezoo._arguments import check_flag, check_text, nearest
-from aezoo._pretrained import find_folder, load_pretrained, merged_arguments, read_card
+from aezoo._arguments import check_flag, check_text, is_integer, nearest, shortened
+from aezoo._dry_run import memory, sizes_of
+from aezoo._pretrained import (
+    check_fits,
+    find_folder,
+    load_pretrained,
+    merged_arguments,
+    read_card,
+)
 
+_OUT_OF_MEMORY = re.compile("ResourceExhausted|RESOURCE_EXHAUSTED|MemoryError|[Oo]ut of memory")
 _FACTORIES: dict[str, Callable] = {}
 
 
@@ -32,7 +44,14 @@ def register(factory: Callable) -> Callable:
         folder = find_folder(name, given.get("weights"))
         if folder is not None:
             given = merged_arguments(name, read_card(folder), given, signature.parameters)
-        model = factory(**given) if folder is not None else factory(*args, **kwargs)
+        if _is_large(given):
+            _check_size(factory, given, folder)
+        try:
+            model = factory(**given) if folder is not None else factory(*args, **kwargs)
+        except Exception as error:  # each backend has its own for memory
+            if not _OUT_OF_MEMORY.search(f"{type(error).__name__} {error}"):
+                raise
+            raise _too_large(given, "the memory that is free") from error
         if folder is not None:
             load_pretrained(model, folder)
         model.recipe = {"model": name, "arguments": given}
@@ -40,6 +59,45 @@ def register(factory: Callable) -> Callable:
 
     _FACTORIES[name] = build
     return build
+
+
+def _is_large(given) -> bool:
+    """Whether the sizes among the arguments could make a model of more than 2^24 weights or so."""
+    values = keras.tree.flatten([value for key, value in given.items() if key != "seed"])
+    shape = given.get("input_shape")
+    with contextlib.suppress(TypeError):
+        values.append(math.prod(shape))
+    return sum(value for value in values if is_integer(value) and value > 0) > 2**12
+
+
+def _check_size(factory, given, folder) -> None:
+    """Refuses a model that is larger than the memory, or than the pretrained weights it is of.
+
+    Such a process would take gigabytes until it is killed. What else may be wrong with the
+    arguments is said when the model is made.
+    """
+    seed = given.get("seed") or 0  # None would be drawn, and nothing is computed here
+    arguments = {**given, "weights": None, "compile": False, "seed": seed}
+    try:
+        needed = sizes_of(lambda: factory(**arguments))
+    except Exception:
+        return
+    if folder is not None:
+        check_fits(needed, folder)
+    copies = 3 if given.get("compile", True) else 1  # the optimizer has two for each weight
+    weights = sum(math.prod(shape) for _, shape in needed)
+    if 4 * copies * weights > memory():
+        raise _too_large(given, f"the memory, {memory() / 2**30:.0f} GiB, for {weights:,} weights")
+
+
+def _too_large(given, what) -> ValueError:
+    sizes = {
+        key: value
+        for key, value in given.items()
+        if any(map(is_integer, keras.tree.flatten(value)))
+    }
+    text = shortened(", ".join(f"{key}={value!r}" for key, value in sizes.items()), 300)
+    return ValueError(f"The sizes of a model must fit into {what}. Received: {text}")
 
 
 def _check_scalars(given) -> None:

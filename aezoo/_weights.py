@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import h5py
 import keras
 
-from aezoo._archive import check_archive
+from aezoo._archive import check_archive, check_h5, compare, is_users, told
 from aezoo._arguments import check_path, reason_of
 from aezoo._autoencoder import Autoencoder
 
@@ -12,8 +13,9 @@ from aezoo._autoencoder import Autoencoder
 def load_model(path) -> Autoencoder:
     """Loads an autoencoder that `model.save(path)` wrote, with its optimizer.
 
-    A file from a stranger runs no code: one that asks for any, or for a class that is neither
-    Keras's nor registered, is refused before any part of it is built.
+    A file from a stranger runs no code: one that asks for any, or for a class or function that
+    is neither one of Keras's for models nor registered, is refused before any part of it is
+    built. One whose weights are not those of its model is refused before they are read.
 
     Args:
         path: A `.keras` file, or a run folder that holds `model.keras`.
@@ -31,18 +33,21 @@ def load_model(path) -> Autoencoder:
         path = path / "model.keras"
     if not path.is_file():
         raise FileNotFoundError(f"`path` must be a .keras file or a run folder. Received: {path}")
-    check_archive(path)
+    return _load(path, "path")
+
+
+def _load(path, name) -> Autoencoder:
+    check_archive(path, name)
     try:
         model = keras.saving.load_model(path, safe_mode=True)
-    except Exception as error:
+    except Exception as error:  # whatever Keras says of a configuration or of weights
         raise ValueError(
-            "`path` must be a whole .keras file of an autoencoder"
-            f" ({type(error).__name__}: {reason_of(error)}). "
+            f"`{name}` must be a whole .keras file of an autoencoder ({told(error)}). "
             f"Received: {path}"
         ) from error
     if not isinstance(model, Autoencoder):
         raise ValueError(
-            f"`path` must hold an aezoo Autoencoder. Received: a {type(model).__name__} in {path}"
+            f"`{name}` must hold an aezoo Autoencoder. Received: a {type(model).__name__} in {path}"
         )
     return model
 
@@ -68,14 +73,18 @@ def load_weights(model, weights) -> None:
     if not path.is_file():
         raise FileNotFoundError(f"`weights` must be an existing file. Received: {weights!r}")
     if path.suffix == ".keras":
-        check_archive(path)
+        found = _load(path, "weights").get_weights()
     try:
         if path.suffix == ".keras":
-            model.set_weights(load_model(path).get_weights())
+            model.set_weights(found)
         else:
+            needed = [(weight.path, tuple(weight.shape)) for weight in model.variables]
+            exact = not any(map(is_users, map(type, model._flatten_layers())))
+            with h5py.File(path, "r") as file:
+                compare(needed, check_h5(file), exact)
             model.load_weights(path)
     except Exception as error:
-        reason = reason_of(error, type(error).__name__)
+        reason = told(error) if path.suffix != ".keras" else reason_of(error, type(error).__name__)
         raise ValueError(
             f"`weights` must be a whole file that fits {model.name} ({reason}). "
             f"Received: {weights!r}"

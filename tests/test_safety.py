@@ -250,8 +250,10 @@ def test_detectors_from_strangers_run_no_code(bomb, digits, saved, tmp_path):
             name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
             for name in ("model.keras", "detector.npz")
         }
-        changed = {**content, **changes, "sha256": sha256}
-        (folder / "detector.json").write_text(json.dumps(changed))
+        changed = {key: {**content, **changes}[key] for key in content if key != "sha256"}
+        text = json.dumps(changed, sort_keys=True)
+        sha256["detector.json"] = hashlib.sha256(text.encode()).hexdigest()
+        (folder / "detector.json").write_text(json.dumps({**changed, "sha256": sha256}))
 
     for changes in ({"threshold": "high"}, {"score": "os.system"}, {"seed": -1}, {"neighbors": []}):
         signed(**changes)

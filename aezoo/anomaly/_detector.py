@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import pathlib
 
 import numpy as np
@@ -20,7 +21,7 @@ from aezoo._arguments import (
 from aezoo._autoencoder import Autoencoder
 from aezoo._checks import as_array, batches, inputs_of, joined, samples_of, to_numpy
 from aezoo._pixels import scale_pixels
-from aezoo._pretrained import read_arrays
+from aezoo._pretrained import opened_arrays, read_text, sha256_of
 from aezoo._run_folder import MODEL, make_folder, replacing
 from aezoo._version import versions
 from aezoo._weights import load_model
@@ -195,7 +196,7 @@ class Detector:
             self.model.save(paths[MODEL])
             with paths[ARRAYS].open("wb") as file:
                 np.savez(file, **arrays)
-            sha256 = {name: _sha256(paths[name].read_bytes()) for name in (MODEL, ARRAYS)}
+            sha256 = {name: sha256_of(paths[name]) for name in (MODEL, ARRAYS)}
             content = self._content()
             sha256[DETECTOR] = _sha256_of(content)
             text = json.dumps({**content, "sha256": sha256}, indent=2)
@@ -247,14 +248,21 @@ def load_detector(folder: str | pathlib.Path) -> Detector:
     if not (folder / DETECTOR).is_file():
         raise FileNotFoundError(f"`folder` must hold a {DETECTOR}. Received: {folder}")
     try:
-        content = json.loads((folder / DETECTOR).read_text())
-        expected = content.pop("sha256")
+        content = json.loads(read_text(folder / DETECTOR))
+        if not isinstance(content, dict):
+            raise TypeError(f"{DETECTOR} is no object")
+        expected = content.pop("sha256", {})
         for name in (MODEL, ARRAYS):
-            if _sha256((folder / name).read_bytes()) != expected[name]:
+            if sha256_of(folder / name) != expected.get(name):
                 raise ValueError(f"the sha256 of {name} is not that of {DETECTOR}")
-        if expected.get(DETECTOR, _sha256_of(content)) != _sha256_of(content):
+        if expected.get(DETECTOR) != _sha256_of(content):
             raise ValueError(f"{DETECTOR} is not as it was saved")
-        arrays = read_arrays(folder / ARRAYS, "folder")
+        with opened_arrays(folder / ARRAYS, "folder") as (shapes, found):
+            if sum(map(math.prod, shapes.values())) > (folder / ARRAYS).stat().st_size:
+                raise ValueError(f"the arrays of {ARRAYS} are larger than the file")
+            if shapes.get("calibration_scores") != (content["calibration_samples"],):
+                raise ValueError(f"{ARRAYS} does not hold the scores that {DETECTOR} counts")
+            arrays = {key: found[key] for key in shapes}
         options = {key: content[key] for key in ("neighbors", "pooling", "batch_size", "seed")}
         detector = Detector(load_model(folder / MODEL), content["score"], **options)
         detector.calibration_scores = arrays.pop("calibration_scores")
@@ -265,14 +273,10 @@ def load_detector(folder: str | pathlib.Path) -> Detector:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"`folder` must hold a whole detector ({type(error).__name__}: "
-            f"{str(error).split(' Received: ')[0]}). Received: {folder}"
+            f"{str(error).split(' Received: ')[0].rstrip('.')}). Received: {folder}"
         ) from error
     return detector
 
 
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
 def _sha256_of(entries: dict) -> str:
-    return _sha256(json.dumps(entries, sort_keys=True).encode())
+    return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()

@@ -113,6 +113,9 @@ class AddPositions(keras.layers.Layer):
         super().__init__(**kwargs)
         self.grid = tuple(grid)
 
+    def compute_output_shape(self, input_shape):
+        return input_shape  # without the table of `call`, which a file could make huge
+
     def call(self, tokens):
         return tokens + ops.cast(positions(self.grid, tokens.shape[-1]), tokens.dtype)
 
