@@ -61,25 +61,19 @@ def reconstructions(data: str, quick: bool):
     yield "nothing", lambda images: images
 
 
-def affine_maps(clean, test, size: int):
-    """From (name, kind, level) to what the best affine maps make of corrupted test images.
+def affine_maps(clean, tests, size: int):
+    """From (name, kind, level) to what the best affine maps make of corrupted test images."""
+    import aezoo
+    from aezoo._report import Baselines
 
-    Ridge regression of clean training images on corrupted ones; that of a rank is its projection
-    on the leading directions of what it predicts (reduced-rank regression).
-    """
-    from sklearn.decomposition import PCA
-    from sklearn.linear_model import Ridge
-
-    targets, found = clean.reshape(len(clean), -1), {}
-    for (kind, level), images in test.items():
-        seen = corrupted(clean, kind, level, seed=1).reshape(len(clean), -1)
-        ridge = Ridge(1e-3 * len(seen), solver="cholesky").fit(seen, targets)
-        pca = PCA(size).fit(ridge.predict(seen))
-        predicted = ridge.predict(images.reshape(len(images), -1))
-        of_rank = pca.inverse_transform(pca.transform(predicted))
-        maps = {f"best affine map of rank {size}": of_rank, "best affine map": predicted}
-        for name, outputs in maps.items():
-            found[name, kind, level] = np.clip(outputs, 0, 1).reshape(images.shape)
+    names, found = (
+        {"affine_rank": f"best affine map of rank {size}", "affine": "best affine map"},
+        {},
+    )
+    for (kind, level), images in tests.items():
+        model = aezoo.denoising_ae(clean.shape[1:], size, corruption=kind, level=level, seed=0)
+        outputs = Baselines(model, aezoo.data.load(clean, shuffle=False)).reconstruct(images)
+        found |= {(name, kind, level): outputs[key] for key, name in names.items()}
     return found
 
 

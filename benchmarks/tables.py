@@ -76,21 +76,29 @@ def zoo() -> str:
     return table(["model", "figure", "value", "epochs", "seconds"], body, link)
 
 
+PROBES = ("linear_probe", "pca_linear_probe")
+
+
 def pretrained() -> str:
-    """The shipped weights: a row a tag, with PCA of the same code size beside each figure."""
+    """The shipped weights: a row a tag, with a linear map of the same code size beside each figure.
+
+    That is PCA, and for weights that denoise the best affine map of the rank of the code.
+    """
     rows, link = read("pretrained")
-    body = [
-        [
-            f"`{row['name']}`",
-            read_card(SHIPPED / row["name"])["about"],
-            f"{float(row['mse']):.5f} / {float(row['pca_mse']):.5f}",
-            f"{float(row['psnr']):.2f} / {float(row['pca_psnr']):.2f}",
-            f"{100 * float(row['linear_probe']):.2f} / {100 * float(row['pca_linear_probe']):.2f}",
-            f"{row['kilobytes']} kB",
-        ]
-        for row in sorted(rows, key=lambda row: row["name"])
-    ]
-    head = ["weights", "what they are", "test MSE / PCA", "PSNR / PCA, dB",
+    body = []
+    for row in sorted(rows, key=lambda row: row["name"]):
+        beside = "affine_rank" if row.get("affine_rank_mse") else "pca"
+        body.append(
+            [
+                f"`{row['name']}`",
+                read_card(SHIPPED / row["name"])["about"],
+                f"{float(row['mse']):.5f} / {float(row[f'{beside}_mse']):.5f}",
+                f"{float(row['psnr']):.2f} / {float(row[f'{beside}_psnr']):.2f}",
+                " / ".join(f"{100 * float(row[key]):.2f}" for key in PROBES),
+                f"{row['kilobytes']} kB",
+            ]
+        )
+    head = ["weights", "what they are", "test MSE / linear", "PSNR / linear, dB",
             "linear probe / PCA, %", "file"]  # fmt: skip
     return table(head, body, link)
 
