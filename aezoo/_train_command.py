@@ -138,7 +138,8 @@ def _train(name, arguments, recipe, data, out, resume, overwrite, distribute, pr
     data = data or "digits"
     if "seed" in recipe:
         keras.utils.set_random_seed(recipe["seed"])
-        arguments["seed"] = recipe["seed"]
+        if config is None:  # a run without one draws only the order of its samples from it
+            arguments["seed"] = recipe["seed"]
     source = {key: recipe[key] for key in ("image_size", "data_dir") if key in recipe}
     sample = load(data, limit=1, **source).element_spec
     with workers.scope():
