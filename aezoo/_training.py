@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import pathlib
 import random
+import signal
 import statistics
 import sys
 
@@ -28,7 +29,7 @@ from aezoo._report import Baselines, measure, picture
 from aezoo._run_folder import CONFIG, METRICS, MODEL, RunFolder, configuration
 from aezoo._schedule import begin_schedule, compile_again, take_state
 from aezoo._weights import load_model
-from aezoo.callbacks import InterruptGently, Progress, StopOnNaN
+from aezoo.callbacks import InterruptGently, Progress, StopOnNaN, Terminated, terminable
 
 LARGEST_AUGMENT = 10.0  # images under stronger maps are all edge
 
@@ -42,7 +43,8 @@ class Run:
         history: From column to values, one an epoch: epoch, loss, mse, seconds, ...
         metrics: Test figures of the model and of PCA; empty if interrupted.
         folder: The run folder, or None.
-        interrupted: Whether the training was stopped by hand.
+        interrupted: Whether the training was stopped by Ctrl-C or SIGTERM.
+        signal: The number of that signal, or None.
     """
 
     model: Autoencoder
@@ -50,8 +52,10 @@ class Run:
     metrics: dict
     folder: pathlib.Path | None = None
     interrupted: bool = False
+    signal: int | None = None
 
 
+@terminable()
 def train(
     model: Autoencoder,
     data,
@@ -78,7 +82,7 @@ def train(
 
     The optimizer begins anew with the model's learning rate as the peak of the
     schedule, unless it has a schedule of its own; afterwards the model has that
-    learning rate again, so that `fit` can go on. Ctrl-C keeps what was learnt.
+    learning rate again, so that `fit` can go on. Ctrl-C and SIGTERM keep what was learnt.
 
     Of a model that was made under `tf.distribute.MultiWorkerMirroredStrategy` every worker
     makes this call, outside the scope; `batch_size` is that of all together. Only the chief
@@ -207,7 +211,7 @@ def train(
         used = [watch, recorder, *([progress] if progress else []), *callbacks, gently]
         if patience is not None:
             used.insert(0, patience)
-        interrupted = False
+        stopped = None
         try:
             if done < epochs and not (patience and patience.is_over):
                 model.fit(
@@ -216,8 +220,8 @@ def train(
                 )  # fmt: skip
             elif patience:
                 patience.end(model)
-        except KeyboardInterrupt:
-            interrupted = True
+        except KeyboardInterrupt as error:
+            stopped = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
         finally:
             gently.close()
             if progress:
@@ -233,8 +237,9 @@ def train(
             )
         if folder is not None:
             folder.save_model(model)
-        run = Run(model, columns(recorder.rows), {}, folder and folder.path, interrupted)
-        if interrupted:
+        run = Run(model, columns(recorder.rows), {}, folder and folder.path)
+        if stopped is not None:
+            run.interrupted, run.signal = True, int(stopped)
             _say_interrupted(run, epochs)
             return run
         if workers.chief:

@@ -1,7 +1,12 @@
 """A resumed run is the run that nothing interrupted, to the bit."""
 
 import csv
+import functools
 import json
+import shutil
+import signal
+import sys
+from unittest.mock import Mock
 
 import keras
 import numpy as np
@@ -9,6 +14,9 @@ import pytest
 
 import aezoo
 from aezoo._recorder import draws_of
+from aezoo._run_folder import RunFolder
+from aezoo.callbacks import Terminated
+from aezoo.cli import main
 from tests.conftest import small
 from tests.test_training import FILES, StopAfter
 
@@ -148,3 +156,87 @@ def test_a_run_of_an_earlier_version_is_resumed(tmp_path):
     (out / "config.json").write_text(json.dumps(config))
     run = aezoo.train(make(), "digits", 3, out, resume=True, verbose=False)
     assert run.history["epoch"] == [1, 2, 3]
+
+
+class Send(keras.callbacks.Callback):
+    """Sends a signal to this process in the middle of an epoch."""
+
+    def __init__(self, number, epoch):
+        super().__init__()
+        self.number, self.epoch = number, epoch
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == self.epoch:
+            signal.raise_signal(self.number)
+
+
+def test_sigterm_keeps_the_model_as_ctrl_c_does(tmp_path):
+    out = tmp_path / "run"
+    run = aezoo.train(small("dense_ae"), "digits", 9, out, verbose=False,
+                      callbacks=(Send(signal.SIGTERM, 1),))  # fmt: skip
+    assert run.interrupted
+    assert run.signal == signal.SIGTERM
+    assert run.history["epoch"] == [1, 2]
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    names = {"model.keras", "config.json", "history.csv", "checkpoint-0002.keras"}
+    assert {path.name for path in out.iterdir()} == names
+    for one, two in zip(aezoo.load_model(out).get_weights(), run.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_sigterm_outside_the_steps_leaves_nothing_half_written(tmp_path, monkeypatch):
+    out = tmp_path / "run"
+
+    def save(self, path, *args, **kwargs):
+        path.write_bytes(b"half")
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(RunFolder, "save_checkpoint", lambda *_: None)
+    model = small("dense_ae")
+    monkeypatch.setattr(type(model), "save", save)
+    with pytest.raises(Terminated):
+        aezoo.train(model, "digits", 1, out, verbose=False)
+    assert {path.name for path in out.iterdir()} == {"config.json", "history.csv"}
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_handler_of_the_program_stays(tmp_path):
+    seen = []
+    signal.signal(signal.SIGTERM, lambda *_: seen.append(True))
+    try:
+        run = aezoo.train(small("dense_ae"), "digits", 2, verbose=False,
+                          callbacks=(Send(signal.SIGTERM, 0),))  # fmt: skip
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    assert seen == [True]
+    assert not run.interrupted
+
+
+def test_sigterm_to_the_command_line_exits_with_143(monkeypatch, tmp_path, capsys):
+    """Where the training was stopped, and where a signal came before or behind its steps."""
+    run = aezoo.Run(None, {}, {}, tmp_path, True, int(signal.SIGTERM))
+    command = ["aezoo", "train", "dense_ae", "--out", str(tmp_path / "run")]
+    original = aezoo.train
+    for behaviour in ({"return_value": run}, {"side_effect": Terminated}):
+        train = functools.update_wrapper(Mock(**behaviour), original)  # options are its arguments
+        monkeypatch.setattr(aezoo, "train", train)
+        monkeypatch.setattr(sys, "argv", command)
+        with pytest.raises(SystemExit) as exit:
+            main()
+        assert exit.value.code == 143
+
+
+def test_older_checkpoints_that_a_kill_left_are_removed(tmp_path):
+    """A kill between the writing of one and the removal of the one before leaves both."""
+    out = tmp_path / "run"
+    make = lambda: small("dense_ae", hidden_units=(16,))  # noqa: E731
+    with pytest.raises(RuntimeError):
+        aezoo.train(make(), "digits", 3, out, verbose=False,
+                    callbacks=(StopAfter(2, RuntimeError()),))  # fmt: skip
+    for number in (0, 1):
+        shutil.copy(out / "checkpoint-0002.keras", out / f"checkpoint-000{number}.keras")
+    aezoo.train(make(), "digits", 3, out, resume=True, verbose=False)
+    assert {path.name for path in out.iterdir()} == FILES
+    (out / "checkpoint-0003.keras").write_bytes(b"")  # a kill behind the metrics leaves it
+    aezoo.train(make(), "digits", 3, out, resume=True, verbose=False)
+    assert {path.name for path in out.iterdir()} == FILES
