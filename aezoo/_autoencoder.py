@@ -174,6 +174,8 @@ class Autoencoder(PixelModel):
         if not is_array(x) and not isinstance(x, keras.utils.PyDataset):
             options.setdefault("shuffle", False)
         x = self._begin(x)
+        if hasattr(x, "aezoo_begin"):  # made by `aezoo.data`, whose epochs have numbers
+            x = x.aezoo_begin(options.get("initial_epoch") or 0)
         callbacks, watch = self._watched(options.pop("callbacks", None))
         data = {
             "x": _checks.guarded(self, x),

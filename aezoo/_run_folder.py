@@ -5,19 +5,23 @@ from __future__ import annotations
 import contextlib
 import csv
 import importlib.metadata
+import io
 import json
 import os
 import pathlib
 import platform
 import re
+import zipfile
 
 import keras
+import numpy as np
 
 from aezoo._lock import LOCK, locked
 from aezoo._version import __version__
 
 CONFIG, HISTORY, METRICS, MODEL = "config.json", "history.csv", "metrics.json", "model.keras"
 PICTURES = ("reconstructions.png", "history.png")
+_STATE = "training.npz"  # in a checkpoint, beside what Keras puts there
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)\.keras")
 _HALF_WRITTEN = re.compile(
     r"\.writable|\.writing-\d+-(config\.json|history\.csv|metrics\.json|.*\.keras|.*\.png|\.writable)"
@@ -27,8 +31,9 @@ _HALF_WRITTEN = re.compile(
 class RunFolder:
     """What a training leaves behind: model, configuration, history, metrics, pictures.
 
-    `checkpoint-NNNN.keras` is the model after the last finished epoch of a run that
-    goes on; the metrics are written last, so a folder that has them is finished.
+    `checkpoint-NNNN.keras` is the model after the last finished epoch of a run that goes on,
+    with the state of the training; 0000 is the one before the first epoch. The metrics are
+    written last, so a folder that has them is finished.
     """
 
     def __init__(self, path):
@@ -89,12 +94,13 @@ class RunFolder:
     @property
     def checkpoint(self) -> tuple[pathlib.Path, int] | None:
         """The newest checkpoint and the number of epochs behind it."""
-        found = [
-            (int(match[1]), path)
-            for path in self.path.iterdir()
-            if (match := _CHECKPOINT.fullmatch(path.name))
-        ]
+        found = self._checkpoints()
         return max(found)[::-1] if found else None
+
+    def _checkpoints(self) -> list[tuple[int, pathlib.Path]]:
+        """All of them: a kill may leave an older one beside the newest."""
+        matches = [(_CHECKPOINT.fullmatch(path.name), path) for path in self.path.iterdir()]
+        return [(int(match[1]), path) for match, path in matches if match]
 
     @property
     def data(self) -> str:
@@ -117,18 +123,41 @@ class RunFolder:
                 )
         return config
 
-    def save_checkpoint(self, model, epochs: int) -> None:
-        before = self.checkpoint
-        self._save(model, f"checkpoint-{epochs:04}.keras")
-        if before and before[1] != epochs:
-            before[0].unlink()
+    def save_checkpoint(self, model, epochs: int, state: dict[str, np.ndarray]) -> None:
+        """Writes model and state in one file, then removes the checkpoints before it."""
+        content = io.BytesIO()
+        np.savez(content, **state)
+        with self._replacing(f"checkpoint-{epochs:04}.keras") as temporary:
+            model.save(temporary)
+            with zipfile.ZipFile(temporary, "a") as archive:
+                archive.writestr(_STATE, content.getvalue())
+        self.remove_checkpoints(but=epochs)
+
+    def read_state(self) -> bytes:
+        """The state in the newest checkpoint; nothing where an earlier version wrote it."""
+        with zipfile.ZipFile(self.checkpoint[0]) as archive:
+            return archive.read(_STATE) if _STATE in archive.namelist() else b""
+
+    @staticmethod
+    def unpacked(state: bytes) -> dict[str, np.ndarray]:
+        if not state:
+            return {}
+        try:
+            with np.load(io.BytesIO(state)) as arrays:
+                return dict(arrays)
+        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(
+                f"`{_STATE}` in a checkpoint must be as it was written. Received: {error}"
+            ) from error
 
     def save_model(self, model) -> None:
         self._save(model, MODEL)
 
-    def remove_checkpoint(self) -> None:
-        if self.checkpoint:
-            self.checkpoint[0].unlink()
+    def remove_checkpoints(self, but: int | None = None) -> None:
+        """Removes all checkpoints, or all but the one behind so many epochs."""
+        for epochs, path in self._checkpoints():
+            if epochs != but:
+                path.unlink()
 
     def write_json(self, name: str, content: dict) -> None:
         text = json.dumps(content, indent=2, default=str) + "\n"
@@ -223,9 +252,7 @@ class RunFolder:
     def _clear(self):
         for name in (METRICS, CONFIG, HISTORY, MODEL, *PICTURES):
             (self.path / name).unlink(missing_ok=True)
-        for path in self.path.iterdir():
-            if _CHECKPOINT.fullmatch(path.name):
-                path.unlink()
+        self.remove_checkpoints()
 
 
 @contextlib.contextmanager

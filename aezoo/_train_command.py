@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import pathlib
+import signal
+import sys
 from typing import Annotated
 
 import typer
@@ -116,6 +118,7 @@ def _train(name, arguments, recipe, data, out, resume, overwrite, distribute, pr
     from aezoo import create, train
     from aezoo._replicas import workers_under
     from aezoo._run_folder import RunFolder
+    from aezoo.callbacks import Terminated
     from aezoo.data import load
 
     workers, folder = workers_under(distribute), RunFolder(out)
@@ -138,14 +141,19 @@ def _train(name, arguments, recipe, data, out, resume, overwrite, distribute, pr
     data = data or "digits"
     if "seed" in recipe:
         keras.utils.set_random_seed(recipe["seed"])
-        arguments["seed"] = recipe["seed"]
+        if config is None:  # a run without one draws only the order of its samples from it
+            arguments["seed"] = recipe["seed"]
     source = {key: recipe[key] for key in ("image_size", "data_dir") if key in recipe}
     sample = load(data, limit=1, **source).element_spec
     with workers.scope():
         model = create(name, tuple(sample.shape[1:]), **arguments)
-    run = train(model, data, out=out, resume=resume, overwrite=overwrite, **recipe)
+    try:
+        run = train(model, data, out=out, resume=resume, overwrite=overwrite, **recipe)
+    except Terminated:  # before or behind the steps
+        print("Terminated.", file=sys.stderr)
+        raise SystemExit(128 + signal.SIGTERM) from None
     if run.interrupted:
-        raise SystemExit(130)
+        raise SystemExit(128 + run.signal)
     if workers.chief:
         _print_metrics(run)
 

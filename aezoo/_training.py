@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import dataclasses
 import pathlib
+import random
+import signal
 import statistics
 import sys
 
@@ -20,13 +23,13 @@ from aezoo._arguments import (
 )
 from aezoo._autoencoder import Autoencoder
 from aezoo._parts import find_parts
-from aezoo._recorder import Recorder, columns
+from aezoo._recorder import Patience, Recorder, columns, continue_draws
 from aezoo._replicas import workers_of
 from aezoo._report import Baselines, measure, picture
 from aezoo._run_folder import CONFIG, METRICS, MODEL, RunFolder, configuration
 from aezoo._schedule import begin_schedule, compile_again, take_state
 from aezoo._weights import load_model
-from aezoo.callbacks import InterruptGently, Progress, StopOnNaN
+from aezoo.callbacks import InterruptGently, Progress, StopOnNaN, Terminated, terminable
 
 LARGEST_AUGMENT = 10.0  # images under stronger maps are all edge
 
@@ -40,7 +43,8 @@ class Run:
         history: From column to values, one an epoch: epoch, loss, mse, seconds, ...
         metrics: Test figures of the model and of PCA; empty if interrupted.
         folder: The run folder, or None.
-        interrupted: Whether the training was stopped by hand.
+        interrupted: Whether the training was stopped by Ctrl-C or SIGTERM.
+        signal: The number of that signal, or None.
     """
 
     model: Autoencoder
@@ -48,8 +52,10 @@ class Run:
     metrics: dict
     folder: pathlib.Path | None = None
     interrupted: bool = False
+    signal: int | None = None
 
 
+@terminable()
 def train(
     model: Autoencoder,
     data,
@@ -76,7 +82,7 @@ def train(
 
     The optimizer begins anew with the model's learning rate as the peak of the
     schedule, unless it has a schedule of its own; afterwards the model has that
-    learning rate again, so that `fit` can go on. Ctrl-C keeps what was learnt.
+    learning rate again, so that `fit` can go on. Ctrl-C and SIGTERM keep what was learnt.
 
     Of a model that was made under `tf.distribute.MultiWorkerMirroredStrategy` every worker
     makes this call, outside the scope; `batch_size` is that of all together. Only the chief
@@ -101,11 +107,14 @@ def train(
             undergo, input and target alike; 0 is none. 0.05 serves small data sets.
         image_size: As in `aezoo.data.load`.
         limit: At most so many training samples.
-        seed: Integer that fixes the order of the samples, or None.
+        seed: Integer that fixes the order of the samples and the augmentation; None draws
+            one, which config.json keeps.
         data_dir: As in `aezoo.data.load`.
         callbacks: More Keras callbacks.
         resume: Whether a run in `out` that was killed goes on from its last finished
-            epoch; a finished one is returned as it is. Early stopping counts anew.
+            epoch; a finished one is returned as it is. Weights, optimizer, random draws,
+            the order of the samples and early stopping go on as if nothing had happened;
+            a `tf.data.Dataset` of your own and `callbacks` begin anew.
         overwrite: Whether `out` may hold an earlier run, which is lost. A folder that another
             training writes to is refused in any case.
         verbose: Whether to show the progress.
@@ -144,8 +153,14 @@ def train(
         )
     epochs = check_positive_integer("epochs", model.usual_epochs if epochs is None else epochs)
     workers = workers_of(model)
+    folder = None
+    if out is not None:
+        out = check_path("out", out)
+        folder = RunFolder(out) if workers.chief else None
     with workers.together():
-        seed = workers.same_seed(seed)
+        if seed is None and resume and folder is not None and folder.exists:
+            seed = folder.read_config()["training"].get("seed")
+    seed = workers.same_seed(random.getrandbits(31) if seed is None else seed)
     parts = find_parts(
         data, validation_data, test_data, validation_split, early_stopping is not None,
         batch_size=batch_size, image_size=image_size, limit=limit, seed=seed, data_dir=data_dir,
@@ -158,23 +173,24 @@ def train(
         from aezoo.data._pipeline import augmented
 
         learnt = augmented(parts.training, augment, seed)
-    if out is not None:
-        out = check_path("out", out)
-    folder = RunFolder(out) if out is not None and workers.chief else None
     with contextlib.ExitStack() as held:
         with workers.together():
             if folder is not None:
                 held.enter_context(folder.prepared(resume=resume, overwrite=overwrite))
-        done, rows = 0, []
+        done, rows, state = 0, [], b""
         if workers.from_chief(bool(folder and resume and folder.finished)):
             return _finished(folder, model, workers)
         peak, steps = begin_schedule(model, parts.training, epochs, warmup)
         if resume:
             with workers.together():
                 if folder is not None:
-                    done, rows = _continue(folder, model)
-            done, rows = workers.from_chief([done, rows])
+                    done, rows, state = _continue(folder, model)
+            text = base64.b64encode(state).decode()
+            done, rows, text = workers.from_chief([done, rows, text])
+            state = base64.b64decode(text)
             workers.same_state(model)
+        state = RunFolder.unpacked(state)
+        continue_draws(model, state)
         if folder is not None:
             settings = {
                 "epochs": epochs,
@@ -188,23 +204,24 @@ def train(
                 "seed": seed,
             }
             folder.write_json(CONFIG, configuration(model, data, settings, parts.held_out))
-        recorder = Recorder(folder, rows)
+        patience = Patience(early_stopping, state) if early_stopping is not None else None
+        recorder = Recorder(folder, rows, patience)
         watch, progress = StopOnNaN(), Progress(epochs) if verbose and workers.chief else None
         gently = InterruptGently()
         used = [watch, recorder, *([progress] if progress else []), *callbacks, gently]
-        if early_stopping is not None:
-            used.insert(
-                0, keras.callbacks.EarlyStopping(patience=early_stopping, restore_best_weights=True)
-            )
-        interrupted = False
+        if patience is not None:
+            used.insert(0, patience)
+        stopped = None
         try:
-            if done < epochs:
+            if done < epochs and not (patience and patience.is_over):
                 model.fit(
                     learnt, epochs=epochs, initial_epoch=done, verbose=0, callbacks=used,
                     validation_data=parts.validation,
                 )  # fmt: skip
-        except KeyboardInterrupt:
-            interrupted = True
+            elif patience:
+                patience.end(model)
+        except KeyboardInterrupt as error:
+            stopped = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
         finally:
             gently.close()
             if progress:
@@ -220,8 +237,9 @@ def train(
             )
         if folder is not None:
             folder.save_model(model)
-        run = Run(model, columns(recorder.rows), {}, folder and folder.path, interrupted)
-        if interrupted:
+        run = Run(model, columns(recorder.rows), {}, folder and folder.path)
+        if stopped is not None:
+            run.interrupted, run.signal = True, int(stopped)
             _say_interrupted(run, epochs)
             return run
         if workers.chief:
@@ -247,17 +265,19 @@ def _finish(run, parts, steps, batch_size, folder) -> dict:
         folder.save_picture("reconstructions.png", picture(run.model, parts.test, baselines))
         folder.save_picture("history.png", plots.history(run.history))
         folder.write_json(METRICS, metrics)
-        folder.remove_checkpoint()
+        folder.remove_checkpoints()
     return metrics
 
 
-def _continue(folder, model) -> tuple[int, list]:
-    """Takes the state of the newest checkpoint; returns its epochs and their rows."""
-    done = 0
+def _continue(folder, model) -> tuple[int, list, bytes]:
+    """Takes model and optimizer of the newest checkpoint; returns its epochs, rows and state."""
+    done, state = 0, b""
     if folder.checkpoint:
         checkpoint, done = folder.checkpoint
         take_state(model, load_model(checkpoint))
-    return done, folder.keep_history(done) if folder.exists else []
+        state = folder.read_state()
+        folder.remove_checkpoints(but=done)
+    return done, folder.keep_history(done) if folder.exists else [], state
 
 
 def _finished(folder, model, workers) -> Run:
@@ -266,6 +286,7 @@ def _finished(folder, model, workers) -> Run:
     with workers.together():
         if folder is not None:
             print(f"{folder.path} holds a finished run already.", file=sys.stderr)
+            folder.remove_checkpoints()  # a kill may have left some
             rows, metrics, path = folder.read_history(), folder.read_json(METRICS), folder.path
             found = load_model(folder.path / MODEL)
             if workers.workers == 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import signal
 import sys
@@ -203,35 +204,66 @@ class TimeBudget(keras.callbacks.Callback):
 
 
 class InterruptGently(keras.callbacks.Callback):
-    """Lets the first Ctrl-C end a training between two steps, never while a file is written.
+    """Lets the first Ctrl-C or SIGTERM end a training between two steps, not in a file's middle.
 
-    `fit` then raises KeyboardInterrupt. A second Ctrl-C interrupts at once.
+    `fit` then raises KeyboardInterrupt, or its subclass `Terminated`. A second signal interrupts
+    at once. A handler of SIGTERM that the program has set itself stays.
     """
 
     sees_blocks = True
 
     def __init__(self):
         super().__init__()
-        self._asked = False
-        self._before = None
+        self._asked = None
+        self._before = {}
 
     def on_train_begin(self, logs=None):
         if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._ask)
+            numbers = [signal.SIGINT]
+            if signal.getsignal(signal.SIGTERM) in (signal.SIG_DFL, _terminate):
+                numbers.append(signal.SIGTERM)
+            for number in numbers:
+                self._before.setdefault(number, signal.signal(number, self._ask))
 
     def on_train_batch_end(self, batch, logs=None):
-        if self._asked:
-            raise KeyboardInterrupt
+        if self._asked is not None:
+            raise Terminated if self._asked == signal.SIGTERM else KeyboardInterrupt
 
     on_epoch_end = on_train_batch_end
 
     def close(self):
-        """Gives Ctrl-C its usual meaning again."""
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-            self._before = None
+        """Gives the signals their usual meaning again."""
+        while self._before:
+            signal.signal(*self._before.popitem())
 
     def _ask(self, number, frame):
-        if self._asked:
-            raise KeyboardInterrupt
-        self._asked = True
+        again, self._asked = self._asked is not None, number
+        if again:
+            self.on_train_batch_end(None)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came, which ends a training as Ctrl-C does."""
+
+
+def _terminate(number, frame):
+    raise Terminated
+
+
+@contextlib.contextmanager
+def terminable():
+    """SIGTERM raises `Terminated`, so that files and locks are tidied up, in the main thread.
+
+    A handler that the program has set itself stays.
+    """
+    takes = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    )
+    if takes:
+        signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        if takes:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import random
 
@@ -22,12 +23,14 @@ class Rows:
         batch_size: Rows in a batch.
         shuffle: Whether every epoch has an order of its own.
         seed: Integer that fixes these orders, or None.
+        first_epoch: Number of the epoch whose order comes first.
     """
 
     columns: tuple
     batch_size: int
     shuffle: bool
     seed: int | None = None
+    first_epoch: int = 0
 
     def __post_init__(self):
         with tf.device("CPU:0"):  # the pipeline gathers there, also where there is a GPU
@@ -84,7 +87,7 @@ class Rows:
                 order = tf.random.experimental.stateless_shuffle(order, seed)
             return tf.data.Dataset.range(steps, output_type=tf.int32).map(epoch(order))
 
-        return epoch_seeds(self.seed).flat_map(one)
+        return epoch_seeds(self.seed, self.first_epoch).flat_map(one)
 
     def _pick(self, rows, leading=(None,)):
         """These rows of every column, with static shapes."""
@@ -99,15 +102,21 @@ class Rows:
         return picked[0] if len(picked) == 1 else picked
 
 
-def epoch_seeds(seed: int | None):
-    """A dataset of two integers, others in every epoch; those of a seed depend on nothing else."""
+def epoch_seeds(seed: int | None, first_epoch: int = 0):
+    """A dataset of two integers, others in every epoch.
+
+    Each iteration is the next epoch. Those of a seed depend on the number of the epoch alone, so
+    that a training that is resumed has the same ones as one that was not interrupted.
+    """
     if seed is None:  # of `keras.utils.set_random_seed`
         return tf.data.Dataset.random(rerandomize_each_iteration=True).batch(2).take(1)
-    generator = np.random.default_rng(seed)
+    epochs = itertools.count(first_epoch)
+
+    def next_epoch():
+        return np.random.default_rng((seed, next(epochs))).integers(2**63, size=2)
 
     def draw(_):
-        drawn = tf.numpy_function(lambda: generator.integers(2**63, size=2), [], tf.int64)
-        return tf.ensure_shape(drawn, (2,))
+        return tf.ensure_shape(tf.numpy_function(next_epoch, [], tf.int64), (2,))
 
     return tf.data.Dataset.range(1).map(draw)
 
@@ -115,9 +124,34 @@ def epoch_seeds(seed: int | None):
 def from_arrays(x, y=None, *, batch_size: int, shuffle: bool, seed: int | None = None):
     """Batches of arrays in memory; `fit` finds the arrays again by `rows_of`."""
     rows = Rows((x,) if y is None else (x, y), batch_size, shuffle, seed)
-    dataset = _counted(rows.batches(), math.ceil(rows.samples / batch_size)).prefetch(16)
-    dataset.aezoo_rows = rows
-    return dataset
+
+    def begin(epoch):
+        begun = dataclasses.replace(rows, first_epoch=epoch)
+        dataset = _counted(begun.batches(), math.ceil(rows.samples / batch_size)).prefetch(16)
+        dataset.aezoo_rows = begun
+        return dataset
+
+    return _beginning(begin)
+
+
+def _beginning(begin):
+    """The dataset of `begin(epoch)`, which `at_epoch` finds again."""
+
+    def begun(epoch):
+        dataset = begin(epoch)
+        dataset.aezoo_begin = begun
+        return dataset
+
+    return begun(0)
+
+
+def at_epoch(dataset, epoch: int):
+    """The dataset with the order and the augmentation of that epoch and those after it.
+
+    A dataset that `aezoo.data` did not make comes back as it is.
+    """
+    begin = getattr(dataset, "aezoo_begin", None)
+    return dataset if begin is None else begin(epoch)
 
 
 def rows_of(dataset) -> Rows | None:
@@ -127,10 +161,19 @@ def rows_of(dataset) -> Rows | None:
 
 def from_records(records, samples: int, *, batch_size: int, shuffle: bool, seed: int | None):
     """Batches of single samples that are read as they are needed, at flat memory."""
-    if shuffle:
-        records = records.shuffle(min(samples, 4096), seed=seed)
-    dataset = _counted(records.batch(batch_size), math.ceil(samples / batch_size))
-    return dataset.prefetch(tf.data.AUTOTUNE)
+
+    def begin(epoch):
+        read = records
+        if shuffle:
+            read = epoch_seeds(seed, epoch).flat_map(
+                lambda drawn: records.shuffle(
+                    min(samples, 4096), seed=drawn[0], reshuffle_each_iteration=False
+                )
+            )
+        dataset = _counted(read.batch(batch_size), math.ceil(samples / batch_size))
+        return dataset.prefetch(tf.data.AUTOTUNE)
+
+    return _beginning(begin)
 
 
 def _counted(dataset, steps: int):
@@ -152,11 +195,14 @@ def augmented(dataset, strength: float, seed: int | None):
         draws = strength * tf.random.stateless_normal((tf.shape(x)[0], 2, 3), drawn)
         return layer.moved(scale_pixels(x), draws)
 
-    steps = epoch_seeds(seed).flat_map(
-        lambda first: tf.data.Dataset.counter().map(lambda step: first + tf.stack([0, step]))
-    )
-    images = tf.data.Dataset.zip((dataset, steps)).map(moved)
-    return _counted(images, dataset.cardinality()) if dataset.cardinality() > 0 else images
+    def begin(epoch):
+        steps = epoch_seeds(seed, epoch).flat_map(
+            lambda first: tf.data.Dataset.counter().map(lambda step: first + tf.stack([0, step]))
+        )
+        images = tf.data.Dataset.zip((at_epoch(dataset, epoch), steps)).map(moved)
+        return _counted(images, dataset.cardinality()) if dataset.cardinality() > 0 else images
+
+    return _beginning(begin)
 
 
 def from_pairs(pairs, like):
