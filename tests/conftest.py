@@ -116,17 +116,26 @@ def tested() -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture(scope="session")
-def saved_models(tmp_path_factory, digits) -> pathlib.Path:
-    """A folder of every model, trained for 4 steps, with what it makes of some digits."""
+def saved_models(tmp_path_factory, digits):
+    """A function of names that gives the folder of these models, each with what it makes of x.
+
+    They are trained for 4 steps, once in a process of tests.
+    """
     folder = tmp_path_factory.mktemp("models")
     x = digits[:32]
-    for name in aezoo.list_models():
-        model = small(name)
-        train(model, digits[:128])
-        model.run_eagerly = False
-        model.save(folder / f"{name}.keras")
-        np.savez(folder / name, x=x, y=model.reconstruct(x), codes=model.encode(x))
-    return folder
+
+    def save(names) -> pathlib.Path:
+        for name in names:
+            if (folder / f"{name}.npz").exists():
+                continue
+            model = small(name)
+            train(model, digits[:128])
+            model.run_eagerly = False
+            model.save(folder / f"{name}.keras")
+            np.savez(folder / name, x=x, y=model.reconstruct(x), codes=model.encode(x))
+        return folder
+
+    return save
 
 
 def run_python(*arguments, cwd=None, env=None, timeout=600) -> subprocess.CompletedProcess:

@@ -7,7 +7,11 @@ import pytest
 import aezoo
 from tests.conftest import is_closed_form, small
 
-MODELS = aezoo.list_models()
+FEW = ("dense_ae", "pca_ae", "vq_vae")  # in the fast tests: a net, a closed form, integer tokens
+MODELS = [
+    pytest.param(name, marks=[] if name in FEW else pytest.mark.slow)
+    for name in aezoo.list_models()
+]
 
 
 @pytest.fixture(params=MODELS)

@@ -8,6 +8,9 @@ import aezoo
 from aezoo import transfer
 from tests.conftest import run_python, small
 
+# codes of other batches differ in their last digits, which may decide a class on the edge
+ONE_OF_360 = 1.01 / 360
+
 
 @pytest.fixture(scope="module")
 def trained(labelled):
@@ -53,7 +56,10 @@ def test_features_of_datasets_encoders_layers_and_plain_keras_models(trained, la
         transfer.features(trained, x[:, :7])
 
 
-@pytest.mark.parametrize("name", ["conv_ae", "masked_ae", "vae", "vq_vae"])
+@pytest.mark.parametrize(
+    "name",
+    ["vae", *(pytest.param(n, marks=pytest.mark.slow) for n in ("conv_ae", "masked_ae", "vq_vae"))],
+)
 def test_a_head_sits_on_a_copy(name, labelled, tmp_path):
     x, y = labelled[0][:128], labelled[1][:128]
     model = small(name)
@@ -146,7 +152,7 @@ def test_probes_find_what_the_code_holds(trained, labelled, tested):
     neighbours = transfer.knn(trained, labelled, tested, neighbors=3)
     assert neighbours.accuracy > 0.9
     again = transfer.linear_probe(trained, "digits", "digits")
-    assert again.accuracy == linear.accuracy
+    assert again.accuracy == pytest.approx(linear.accuracy, abs=ONE_OF_360)
     shuffled = aezoo.data.load("digits", labels=True, seed=1)
     assert abs(transfer.knn(trained, shuffled, tested, neighbors=3).accuracy
                - neighbours.accuracy) < 0.01  # fmt: skip

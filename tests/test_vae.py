@@ -131,7 +131,7 @@ def test_discrepancy_pulls_the_codes_to_the_prior(digits):
     assert spread[0] > 4
 
 
-@pytest.mark.parametrize("variance", ["optimal", "learnt"])
+@pytest.mark.parametrize("variance", [pytest.param("optimal", marks=pytest.mark.slow), "learnt"])
 def test_variance_of_a_gaussian_is_found(digits, variance, tmp_path):
     model = aezoo.vae(
         (8, 8, 1), 8, likelihood="gaussian", variance=variance, learning_rate=0.01, seed=0
