@@ -62,6 +62,12 @@ def train(model, x, epochs=1, step_by_step=True, **options):
     return model.fit(x, epochs=most(model, epochs), verbose=0, **options).history
 
 
+def quick_for(few, names=None):
+    """Parameters of all models, of which those that are not among the few are slow."""
+    names = aezoo.list_models() if names is None else names
+    return [pytest.param(name, marks=[] if name in few else pytest.mark.slow) for name in names]
+
+
 def is_closed_form(name):
     return get_factory(name).__module__.startswith("aezoo.closed_form")
 

@@ -12,13 +12,15 @@ from hypothesis import strategies as st
 import aezoo
 from aezoo._checks import to_numpy
 from aezoo._registry import get_factory
-from tests.conftest import STEP_BY_STEP, has_latent_dim, most, run_python, small, train
+from tests.conftest import STEP_BY_STEP, has_latent_dim, most, quick_for, run_python, small, train
 
 MODELS = aezoo.list_models()
 # A number of order 1 that is a sum of 64 products, each rounded to 2**-24 of it: other batches and
 # other compilations add in another order, and a matrix library promises no more.
 ROUNDING = 64 * 2**-24
 FOUR_WAYS = ("dense_ae", "pca_ae")  # compiled, as users train
+# a net, draws, a discriminator, a codebook and a closed form, where a promise takes seconds
+REPRESENTATIVE = ("adversarial_ae", "dense_ae", "pca_ae", "vae", "vq_vae")
 SAVED = ["dense_ae", "pca_ae", "vq_vae"]
 EPOCHS = {  # until a model is far better than the mean, where that is not about 8
     "adversarial_ae": 15,
@@ -108,6 +110,7 @@ def test_any_latent_dim_and_layer_names(name):
         assert [layer.name for layer in part.layers] == [layer.name for layer in other.layers]
 
 
+@pytest.mark.parametrize("name", quick_for(REPRESENTATIVE))
 def test_the_four_ways_to_fit_train_the_same_weights(name, digits):
     x = digits[:96]
     ways = [
@@ -277,6 +280,7 @@ def test_seed_fixes_the_weights_and_leaves_the_global_state_alone(name, model):
     assert not any(same)
 
 
+@pytest.mark.parametrize("name", quick_for(REPRESENTATIVE))
 def test_set_random_seed_repeats_a_whole_training(name, digits):
     trained, compiled = [], name in FOUR_WAYS
     for _ in range(2):

@@ -55,14 +55,13 @@ def both(build, fit):
 
 
 CASES = {"tail": (250, 50, False), "few": (20, 50, False), "xla": (256, 48, True)}
-EVERY_CASE = ("dense_ae",)
-ONE_CASE = ("vae",)
+QUICK = [("dense_ae", "few"), ("vae", "tail")]
 
 
 def cases():
     for name in MODELS:
         for case, arguments in CASES.items():
-            quick = name in EVERY_CASE or (case == "tail" and name in ONE_CASE)
+            quick = (name, case) in QUICK
             marks = [] if quick else [pytest.mark.slow]
             yield pytest.param(name, *arguments, id=f"{case}-{name}", marks=marks)
 
@@ -273,10 +272,11 @@ class LogsOfKeras(Logs):
         self.weights = self.model.get_weights()
 
 
-def test_callbacks_that_look_at_batches_are_told_of_each_step_of_a_block(digits):
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_callbacks_that_look_at_batches_are_told_of_each_step_of_a_block(jit_compile, digits):
     seen = []
     for callback in (LogsOfKeras(), Logs()):
-        model = make(jit_compile=True)
+        model = make(jit_compile=jit_compile)
         model.fit(digits[:250], batch_size=16, epochs=2, shuffle=False, verbose=0,
                   callbacks=[callback], validation_data=digits[300:350])  # fmt: skip
         assert bool(model.fused_functions) == (type(callback) is Logs)

@@ -3,10 +3,12 @@
 import keras
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import aezoo
 from aezoo import transfer
-from tests.conftest import run_python, small
+from aezoo.cli import app
+from tests.conftest import small
 
 # codes of other batches differ in their last digits, which may decide a class on the edge
 ONE_OF_360 = 1.01 / 360
@@ -195,11 +197,9 @@ def test_two_classes_start_from_the_probe(trained, labelled, tested):
 def test_command_line(tmp_path):
     model = small("conv_ae")
     aezoo.train(model, "digits", 1, tmp_path / "run", verbose=False)
-    done = run_python(
-        "-m", "aezoo", "transfer", tmp_path / "run", "--labels-per-class", "5",
-        "--seeds", 1, "--steps", 3, env={"COLUMNS": "120"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    command = ["transfer", str(tmp_path / "run"), "--labels-per-class", "5", "--seeds", "1"]
+    done = CliRunner().invoke(app, [*command, "--steps", "3"], env={"COLUMNS": "120"})
+    assert done.exit_code == 0, done.output
     for text in ("linear probe", "nearest neighbours", "PCA", "random weights"):
         assert text in done.stdout
     assert (tmp_path / "run" / "transfer.json").is_file()
