@@ -123,7 +123,9 @@ def test_discrepancy_is_that_of_its_definition():
 def test_discrepancy_pulls_the_codes_to_the_prior(digits):
     spread = []
     for weight in (0.0, 100.0):
-        model = aezoo.wae((8, 8, 1), 2, mmd_weight=weight, learning_rate=0.003, seed=0)
+        model = aezoo.wae(
+            (8, 8, 1), 2, mmd_weight=weight, hidden_units=(64,), learning_rate=0.003, seed=0
+        )
         model.fit(digits, epochs=15, verbose=0)
         codes = model.encode(digits)
         spread.append(abs(codes.mean(0)).max() + abs(np.cov(codes.T) - np.eye(2)).max())
@@ -152,7 +154,7 @@ def test_variance_of_a_gaussian_is_found(digits, variance, tmp_path):
 def test_collapse_is_visible(digits):
     active = []
     for beta in (1.0, 1000.0):
-        model = aezoo.vae((8, 8, 1), 6, beta=beta, learning_rate=0.003, seed=0)
+        model = aezoo.vae((8, 8, 1), 6, beta=beta, hidden_units=(64,), learning_rate=0.003, seed=0)
         active.append(model.fit(digits, epochs=10, verbose=0).history["active_units"][-1])
     assert active[0] >= 4
     assert active[1] == 0
