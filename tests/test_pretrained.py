@@ -12,7 +12,7 @@ from aezoo._pretrained import SHIPPED, read_card
 from aezoo._recipes import list_recipes, read_recipe
 from aezoo.cli import app
 from benchmarks.pretrained import embedded, figures_of
-from tests.conftest import small, tfds_folder
+from tests.conftest import quick_for, small, tfds_folder
 
 SHIPPED_NAMES = aezoo.list_weights()
 
@@ -77,7 +77,7 @@ def test_a_tag_sets_the_arguments_and_refuses_others():
         aezoo.conv_ae(weights=3)
 
 
-@pytest.mark.parametrize("precision", ["float16", "float32"])
+@pytest.mark.parametrize("precision", quick_for(["float16"], ["float16", "float32"]))
 @pytest.mark.parametrize("name", ["conv_ae", "vae", "masked_ae", "vq_vae", "pca_ae"])
 def test_a_folder_of_ones_own(name, precision, digits, tmp_path):
     keras.utils.set_random_seed(1)
