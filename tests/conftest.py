@@ -62,6 +62,12 @@ def train(model, x, epochs=1, step_by_step=True, **options):
     return model.fit(x, epochs=most(model, epochs), verbose=0, **options).history
 
 
+def quick_for(few, names=None):
+    """Parameters of all models, of which those that are not among the few are slow."""
+    names = aezoo.list_models() if names is None else names
+    return [pytest.param(name, marks=[] if name in few else pytest.mark.slow) for name in names]
+
+
 def is_closed_form(name):
     return get_factory(name).__module__.startswith("aezoo.closed_form")
 
@@ -116,17 +122,26 @@ def tested() -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture(scope="session")
-def saved_models(tmp_path_factory, digits) -> pathlib.Path:
-    """A folder of every model, trained for 4 steps, with what it makes of some digits."""
+def saved_models(tmp_path_factory, digits):
+    """A function of names that gives the folder of these models, each with what it makes of x.
+
+    They are trained for 4 steps, once in a process of tests.
+    """
     folder = tmp_path_factory.mktemp("models")
     x = digits[:32]
-    for name in aezoo.list_models():
-        model = small(name)
-        train(model, digits[:128])
-        model.run_eagerly = False
-        model.save(folder / f"{name}.keras")
-        np.savez(folder / name, x=x, y=model.reconstruct(x), codes=model.encode(x))
-    return folder
+
+    def save(names) -> pathlib.Path:
+        for name in names:
+            if (folder / f"{name}.npz").exists():
+                continue
+            model = small(name)
+            train(model, digits[:128])
+            model.run_eagerly = False
+            model.save(folder / f"{name}.keras")
+            np.savez(folder / name, x=x, y=model.reconstruct(x), codes=model.encode(x))
+        return folder
+
+    return save
 
 
 def run_python(*arguments, cwd=None, env=None, timeout=600) -> subprocess.CompletedProcess:

@@ -35,7 +35,7 @@ def test_codes_follow_the_prior(digits):
     moments = []
     for weight in (0.0, 0.01):
         model = aezoo.adversarial_ae(
-            (8, 8, 1), 2, adversarial_weight=weight, learning_rate=0.002, seed=0
+            (8, 8, 1), 2, adversarial_weight=weight, hidden_units=(64,), learning_rate=0.002, seed=0
         )
         history = model.fit(digits, epochs=40, batch_size=64, verbose=0).history
         codes = model.encode(digits)

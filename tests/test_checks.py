@@ -10,7 +10,9 @@ import aezoo
 
 @pytest.fixture
 def model():
-    return aezoo.dense_ae((8, 8, 1), 4, (16,), seed=0)
+    model = aezoo.dense_ae((8, 8, 1), 4, (16,), seed=0)
+    model.run_eagerly = True  # a few steps, or none
+    return model
 
 
 @pytest.fixture

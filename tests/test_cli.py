@@ -94,8 +94,9 @@ def test_texts_become_what_the_argument_takes():
     assert parse("variance", "learnt", get_factory("vae")) == "learnt"
 
 
-def test_list_shows_the_zoo(aezoo_here):
-    done = run_python("-m", "aezoo", "list", env={"COLUMNS": "150"})
+def test_list_shows_the_zoo(aezoo_here, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "150")
+    done = aezoo_here("list")
     for name in aezoo.list_models():
         assert name in done.stdout
     assert "conv_ae" not in aezoo_here("list", "dense*").stdout
@@ -108,7 +109,7 @@ def test_reconstruct_denoises_files_and_folders(denoiser, tmp_path, test_digits,
         Image.fromarray(image[..., 0]).save(tmp_path / f"{i}.png")
     out = tmp_path / "clean"
     command = ("reconstruct", denoiser, tmp_path / "0.png", tmp_path, "--out", out)
-    done = run_python("-m", "aezoo", *command)
+    done = aezoo_here(*command)
     assert done.returncode == 0, done.stderr
     names = sorted(path.name for path in out.iterdir())
     assert len(names) == 4  # 0.png twice, by its own name and by the folder
@@ -194,7 +195,7 @@ def wait_for_epochs(out, epochs, process):
     raise AssertionError("the training did not get so far")
 
 
-def test_kill_9_and_resume_leave_a_whole_history(tmp_path):
+def test_kill_9_and_resume_leave_a_whole_history(tmp_path, aezoo_here):
     out = tmp_path / "run"
     process = start(out, 40)
     wait_for_epochs(out, 5, process)
@@ -202,12 +203,10 @@ def test_kill_9_and_resume_leave_a_whole_history(tmp_path):
     process.wait()
     before = (out / "history.csv").read_text().splitlines()
     assert not (out / "metrics.json").exists()
-    refused = run_python(
-        "-m", "aezoo", "train", "dense_ae", "--out", out, "--resume", "--seed", "2"
-    )
+    refused = aezoo_here("train", "dense_ae", "--out", out, "--resume", "--seed", "2")
     assert refused.returncode == 2
     assert "`--seed` must be that of the run to resume, 1. Received: 2" in refused.stderr
-    done = run_python("-m", "aezoo", "train", "dense_ae", "--out", out, "--resume")
+    done = aezoo_here("train", "dense_ae", "--out", out, "--resume")
     assert done.returncode == 0, done.stderr
     rows = (out / "history.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows[1:]] == [str(n) for n in range(1, 41)]

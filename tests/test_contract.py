@@ -12,11 +12,16 @@ from hypothesis import strategies as st
 import aezoo
 from aezoo._checks import to_numpy
 from aezoo._registry import get_factory
-from tests.conftest import STEP_BY_STEP, has_latent_dim, most, run_python, small, train
+from tests.conftest import STEP_BY_STEP, has_latent_dim, most, quick_for, run_python, small, train
 
 MODELS = aezoo.list_models()
-ROUNDING = 0 if keras.backend.backend() == "tensorflow" else 1e-6  # of the division by 255
-FOUR_WAYS = ("dense_ae", "denoising_ae", "vae", "pca_ae")
+# A number of order 1 that is a sum of 64 products, each rounded to 2**-24 of it: other batches and
+# other compilations add in another order, and a matrix library promises no more.
+ROUNDING = 64 * 2**-24
+FOUR_WAYS = ("dense_ae", "pca_ae")  # compiled, as users train
+# a net, draws, a discriminator, a codebook and a closed form, where a promise takes seconds
+REPRESENTATIVE = ("adversarial_ae", "dense_ae", "pca_ae", "vae", "vq_vae")
+SAVED = ["dense_ae", "pca_ae", "vq_vae"]
 EPOCHS = {  # until a model is far better than the mean, where that is not about 8
     "adversarial_ae": 15,
     "contractive_ae": 15,
@@ -105,6 +110,7 @@ def test_any_latent_dim_and_layer_names(name):
         assert [layer.name for layer in part.layers] == [layer.name for layer in other.layers]
 
 
+@pytest.mark.parametrize("name", quick_for(REPRESENTATIVE))
 def test_the_four_ways_to_fit_train_the_same_weights(name, digits):
     x = digits[:96]
     ways = [
@@ -113,12 +119,13 @@ def test_the_four_ways_to_fit_train_the_same_weights(name, digits):
         {"x": x, "y": x, "shuffle": False, "batch_size": 32},
         {"x": in_batches(x)},
     ]
-    if name not in FOUR_WAYS:  # the way of the data is the same for all; seconds count
+    compiled = name in FOUR_WAYS
+    if not compiled:  # the way of the data is the same for all; seconds count
         ways = ways[:2]
     trained = []
     for way in ways:
         model = small(name)
-        train(model, epochs=2, step_by_step=name not in FOUR_WAYS, **way)
+        train(model, epochs=2 if compiled else 1, step_by_step=not compiled, **way)
         trained.append(model.get_weights())
     for weights in trained[1:]:
         for one, other in zip(trained[0], weights, strict=True):
@@ -143,13 +150,15 @@ def test_pixels_are_scaled_wherever_they_enter(model, digits):
     scaled = x.astype("float32") / 255
     deep = x.astype("uint16") * 257
     for part in (model, model.encoder):
+        part.run_eagerly = STEP_BY_STEP and model.name not in FOUR_WAYS
         expected = part.predict(scaled, verbose=0)
         np.testing.assert_allclose(part.predict(x, verbose=0), expected, atol=1e-6)
         np.testing.assert_allclose(part.predict(deep, verbose=0), expected, atol=1e-6)
         np.testing.assert_allclose(to_numpy(part(x)), to_numpy(part(scaled)), atol=ROUNDING)
-    model.run_eagerly = STEP_BY_STEP  # of `evaluate`; `predict` is compiled already
+    model.run_eagerly = STEP_BY_STEP
     for call in (model.reconstruction_error, lambda x: model.evaluate(x, None, 70, verbose=0)):
         np.testing.assert_allclose(call(x), call(scaled), rtol=1e-5)
+    model.run_eagerly = model.encoder.run_eagerly = False
 
 
 def test_other_integers_are_refused_everywhere(model, digits):
@@ -199,13 +208,18 @@ def test_another_loss_is_reported_beside_mse(name, digits):
     assert 0 < history["mse"][0] < 1
 
 
-def test_saved_models_are_the_same_in_a_fresh_process_and_go_on(saved_models):
+@pytest.mark.parametrize("many", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_saved_models_are_the_same_in_a_fresh_process_and_go_on(many, saved_models):
+    """All of the zoo in the slower set; a net, one with draws and a closed form in the fast one."""
+    names = MODELS if many else SAVED
     script = """if True:
         import pathlib, sys, keras, numpy as np, aezoo
-        for path in pathlib.Path(sys.argv[1]).glob("*.keras"):
+        for name in sys.argv[3:]:
+            path = pathlib.Path(sys.argv[1], name + ".keras")
             model = aezoo.load_model(path)
             data = np.load(path.with_suffix(".npz"))
-            assert (model.reconstruct(data["x"]) == data["y"]).all(), path
+            near = {"rtol": 0, "atol": float(sys.argv[2]), "err_msg": path}
+            np.testing.assert_allclose(model.reconstruct(data["x"]), data["y"], **near)
             assert type(model.encoder).__name__ == "PixelModel"
             closed = isinstance(model, aezoo.ClosedForm)
             assert model.sums.samples == 128 if closed else model.optimizer.iterations == 4
@@ -215,9 +229,10 @@ def test_saved_models_are_the_same_in_a_fresh_process_and_go_on(saved_models):
             assert min(errors[-4:]) < errors[0], path
             print(path)
     """
-    done = run_python("-c", script, saved_models, timeout=600)  # one, as it takes long to start
+    folder = saved_models(names)
+    done = run_python("-c", script, folder, ROUNDING, *names)  # one, as it takes long to start
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == len(MODELS)
+    assert len(done.stdout.splitlines()) == len(names)
 
 
 def test_encoder_alone_saves_loads_and_keeps_the_pixel_rule(model, digits, tmp_path):
@@ -265,12 +280,13 @@ def test_seed_fixes_the_weights_and_leaves_the_global_state_alone(name, model):
     assert not any(same)
 
 
+@pytest.mark.parametrize("name", quick_for(REPRESENTATIVE))
 def test_set_random_seed_repeats_a_whole_training(name, digits):
-    trained = []
+    trained, compiled = [], name in FOUR_WAYS
     for _ in range(2):
         keras.utils.set_random_seed(5)
         model = small(name, seed=None)
-        train(model, digits[:64], epochs=2, step_by_step=name not in FOUR_WAYS)
+        train(model, digits[:64], epochs=2 if compiled else 1, step_by_step=not compiled)
         trained.append(model.get_weights())
     for one, two in zip(*trained, strict=True):
         np.testing.assert_array_equal(one, two)

@@ -36,7 +36,7 @@ def test_deep_encoders_have_its_estimate():
     assert again == found
 
 
-@pytest.mark.parametrize("hidden_units", [(), (40,)])
+@pytest.mark.parametrize("hidden_units", [(), pytest.param((40,), marks=pytest.mark.slow)])
 def test_the_penalty_contracts(hidden_units, digits):
     norms = []
     for weight in (0.0, 1.0):

@@ -267,12 +267,15 @@ def test_memory_of_a_streamed_source_is_flat(tmp_path):
         Image.fromarray(rng.integers(0, 255, (128, 128, 3), "uint8")).save(tmp_path / f"{i}.bmp")
     script = """if True:
         import resource, sys, aezoo
-        for batch in aezoo.data.load(sys.argv[1], memory_limit=0, batch_size=10, shuffle=False,
-                                     limit=int(sys.argv[2])):
-            pass
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        for limit in (100, 400):
+            for batch in aezoo.data.load(sys.argv[1], memory_limit=0, batch_size=10,
+                                         shuffle=False, limit=limit):
+                pass
+            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)  # the most until now
     """
-    small, large = (int(run_python("-c", script, tmp_path, n).stdout) for n in (100, 400))
+    done = run_python("-c", script, tmp_path)
+    assert done.returncode == 0, done.stderr
+    small, large = map(int, done.stdout.split())
     assert large < small + 40_000  # KiB; the images themselves are 20 MB a hundred
 
 

@@ -61,8 +61,18 @@ def finish_pair(pair, timeout=600):
 
 @pytest.fixture(scope="session")
 def mirrored():
+    """What one process with two devices printed of a few models."""
+    return run_mirrored()
+
+
+@pytest.fixture(scope="session")
+def zoo_mirrored():
     """What one process with two devices printed of the whole zoo."""
-    done = run_python("-m", "tests.distribution", "mirrored", cwd=ROOT, timeout=600)
+    return run_mirrored("--all")
+
+
+def run_mirrored(*options):
+    done = run_python("-m", "tests.distribution", "mirrored", *options, cwd=ROOT, timeout=600)
     assert done.returncode == 0, done.stderr
     return results(done.stdout)
 
@@ -101,9 +111,19 @@ def check_same(found, alone, name):
         assert found["saved"]["reconstructions"] < 1e-6
 
 
+@pytest.mark.parametrize("name", FEW)
+def test_two_devices_train_as_one(name, mirrored):
+    check_devices(name, mirrored)
+
+
+@pytest.mark.slow
 @pytest.mark.support("mirrored")
 @pytest.mark.parametrize("name", MODELS)
-def test_two_devices_train_as_one(name, mirrored):
+def test_two_devices_train_the_whole_zoo_as_one(name, zoo_mirrored):
+    check_devices(name, zoo_mirrored)
+
+
+def check_devices(name, mirrored):
     found = mirrored[name]
     check_same(found, found["alone"], name)
     if name not in OWN_NOISE:
@@ -125,8 +145,8 @@ def test_two_workers_train_as_one(name, workers, mirrored):
 @pytest.mark.slow
 @pytest.mark.support("multi-worker")
 @pytest.mark.parametrize("name", MODELS)
-def test_two_workers_train_the_whole_zoo_as_one(name, zoo_workers, mirrored):
-    check_workers(name, zoo_workers, mirrored)
+def test_two_workers_train_the_whole_zoo_as_one(name, zoo_workers, zoo_mirrored):
+    check_workers(name, zoo_workers, zoo_mirrored)
 
 
 def check_workers(name, workers, mirrored):

@@ -25,6 +25,10 @@ from tests.conftest import small
 SSIM_OF_PAIRS = {(28, 28, 1): 0.826271, (9, 13, 3): 0.815457, (5, 6, 1): 0.837330}
 
 
+# codes of other batches differ in their last digits, which may decide a class on the edge
+ONE_OF_360 = 1.01 / 360
+
+
 def pair(shape):
     generator = np.random.default_rng(0)
     x = generator.random((4, *shape))
@@ -89,8 +93,9 @@ def test_figures_are_what_they_say(card, model, labelled, tested):
     assert figures["psnr"] == pytest.approx(10 * np.log10(1 / figures["mse"]))
     assert figures["ssim"] == pytest.approx(metrics.ssim(x, model.reconstruct(x)).mean(), rel=1e-5)
     probe = transfer.linear_probe(model, labelled, tested)
-    assert figures["linear_probe"] == pytest.approx(probe.accuracy, abs=0.003)
-    assert figures["knn"] == transfer.knn(model, labelled, tested).accuracy
+    assert figures["linear_probe"] == pytest.approx(probe.accuracy, abs=ONE_OF_360)
+    neighbours = transfer.knn(model, labelled, tested)
+    assert figures["knn"] == pytest.approx(neighbours.accuracy, abs=ONE_OF_360)
     assert figures["parameters"] == model.count_params()
     assert 0.3 < figures["kmeans_nmi"] < 1
     assert figures["encode_per_second"] > 0
@@ -132,7 +137,8 @@ def test_arrays_datasets_and_sources_give_the_same_card(card, model, labelled, t
         found = aezoo.evaluate(model, **given, noise_levels=(), verbose=False)
         for name, figures in found.columns.items():
             for key in ("mse", "ssim", "knn", "linear_probe", "kmeans_nmi"):
-                assert figures[key] == pytest.approx(card[name][key], rel=1e-3), (name, key)
+                near = 1e-5 if key in ("mse", "ssim") else ONE_OF_360
+                assert figures[key] == pytest.approx(card[name][key], abs=near), (name, key)
 
 
 def test_without_training_data_a_fifth_is_measured(model, labelled):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import aezoo
-from tests.conftest import SMALL, is_closed_form
+from tests.conftest import SMALL, is_closed_form, quick_for
 
 # of each a model that draws in evaluation, or whose loss is of whole batches
 DRAWING = {
@@ -59,7 +59,7 @@ def test_val_loss_is_what_evaluate_says(digits):
 WEIGHED = {name: OF_BATCHES.get(name, {}) for name in MODELS}
 
 
-@pytest.mark.parametrize("name", WEIGHED)
+@pytest.mark.parametrize("name", quick_for(("adversarial_ae", *OF_BATCHES), WEIGHED))
 def test_sample_weights_weigh_every_term_of_the_loss(name, digits):
     model, x = make(name, **WEIGHED[name]), digits[:32]
     model.run_eagerly = True
@@ -70,7 +70,13 @@ def test_sample_weights_weigh_every_term_of_the_loss(name, digits):
     assert light == pytest.approx(0.01 * whole, rel=1e-4)
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name not in ("wae", "masked_ae")])
+@pytest.mark.parametrize(
+    "name",
+    quick_for(
+        ("adversarial_ae", "contractive_ae", "sparse_ae", "vae"),
+        [name for name in MODELS if name not in ("wae", "masked_ae")],
+    ),
+)
 def test_samples_of_no_weight_do_not_count(name, digits):
     model = make(name)
     model.run_eagerly = True

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 import aezoo
-from tests.conftest import is_closed_form, small
+from tests.conftest import is_closed_form, quick_for, small
 
-MODELS = aezoo.list_models()
+FEW = ("dense_ae", "pca_ae", "vq_vae")  # in the fast tests: a net, a closed form, integer tokens
 
 
-@pytest.fixture(params=MODELS)
+@pytest.fixture(params=quick_for(FEW))
 def name(request):
     return request.param
 

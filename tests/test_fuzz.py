@@ -193,7 +193,7 @@ KINDS = (
 )  # fmt: skip
 
 
-@settings(QUICK, max_examples=50)
+@settings(QUICK, max_examples=25)
 @given(damaged=damages(KINDS))
 def test_damaged_files_are_named_or_give_what_whole_ones_do(files, damaged):
     read_damaged(files, damaged)
@@ -401,7 +401,7 @@ def test_every_public_function_is_called(calls):
     assert public - set(functions) == set()
 
 
-@settings(QUICK, max_examples=100)
+@settings(QUICK, max_examples=60)
 @given(data=st.data())
 def test_wrong_values_are_refused_in_one_sentence(calls, tmp_path_factory, data):
     quick = sorted(set(calls) - set(SLOW_CALLS))
@@ -438,7 +438,7 @@ def takes(array):
     return pixels and array.shape[1:] == (8, 8, 1) and len(array) > 0
 
 
-@settings(QUICK, max_examples=40)
+@settings(QUICK, max_examples=25)
 @given(array=ARRAYS)
 def test_arrays_of_any_shape_and_dtype(calls, array):
     model = calls["encode"][0].__self__

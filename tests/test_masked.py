@@ -88,6 +88,17 @@ def test_normalised_errors_are_those_of_normalised_patches():
     np.testing.assert_allclose(model.loss(x, y), expected, rtol=1e-4)
 
 
+def test_what_is_seen_stays_as_it_is(test_digits):
+    model, x = small(embedding_dim=32, mask_ratio=0.5), test_digits[:40]
+    model.run_eagerly = True
+    seen, filled = model.fill_in(x, seed=0)
+    hidden = seen != x / np.float32(255)
+    assert hidden.any()
+    np.testing.assert_array_equal(filled[~hidden], seen[~hidden])
+    assert model.features(x).shape == (40, 32)
+
+
+@pytest.mark.slow  # tests/test_contract.py and test_evaluation_draws.py train one in the fast tests
 def test_learns_to_fill_in(digits, test_digits):
     model = small(embedding_dim=32, mask_ratio=0.5, learning_rate=0.003)
     history = model.fit(digits, epochs=20, validation_data=test_digits, verbose=0).history

@@ -13,6 +13,8 @@ from PIL import Image
 from benchmarks.pretrained import embedded
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.slow  # the wheel is built
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):

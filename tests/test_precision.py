@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import aezoo
-from tests.conftest import is_closed_form, small
+from tests.conftest import is_closed_form, quick_for, small
 
 MODELS = aezoo.list_models()
 DRAWING = ("adversarial_ae", "denoising_ae", "elm_ae", "vae", "vq_vae", "wae")  # in training
@@ -45,6 +45,7 @@ def trained(name, x, weights=None):
 
 
 @pytest.mark.support("float16")
+@pytest.mark.parametrize("name", quick_for(("conv_ae", "masked_ae", "pca_ae", "vae", "vq_vae")))
 def test_mixed_float16(name, policy, in_float32, digits, tmp_path):
     expected = in_float32(name)
     policy("mixed_float16")

@@ -5,12 +5,14 @@ import json
 import keras
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import aezoo
 from aezoo._pretrained import SHIPPED, read_card
 from aezoo._recipes import list_recipes, read_recipe
+from aezoo.cli import app
 from benchmarks.pretrained import embedded, figures_of
-from tests.conftest import run_python, small, tfds_folder
+from tests.conftest import quick_for, small, tfds_folder
 
 SHIPPED_NAMES = aezoo.list_weights()
 
@@ -75,7 +77,7 @@ def test_a_tag_sets_the_arguments_and_refuses_others():
         aezoo.conv_ae(weights=3)
 
 
-@pytest.mark.parametrize("precision", ["float16", "float32"])
+@pytest.mark.parametrize("precision", quick_for(["float16"], ["float16", "float32"]))
 @pytest.mark.parametrize("name", ["conv_ae", "vae", "masked_ae", "vq_vae", "pca_ae"])
 def test_a_folder_of_ones_own(name, precision, digits, tmp_path):
     keras.utils.set_random_seed(1)
@@ -170,12 +172,13 @@ def test_a_recipe_and_the_list_on_the_command_line(tmp_path):
         'model = "dense_ae"\ndata = "digits"\n[arguments]\nhidden_units = [16]\n'
         "[training]\nepochs = 1\nseed = 3\n"
     )
-    done = run_python("-m", "aezoo", "train", "--recipe", path, "--out", tmp_path / "run")
-    assert done.returncode == 0, done.stderr
+    command = ["train", "--recipe", str(path), "--out", str(tmp_path / "run")]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
     assert aezoo.load_model(tmp_path / "run").recipe["arguments"]["hidden_units"] == [16]
-    done = run_python("-m", "aezoo", "list", "--weights", env={"COLUMNS": "160"})
+    done = CliRunner().invoke(app, ["list", "--weights"], env={"COLUMNS": "160"})
     for name in SHIPPED_NAMES:
-        assert name in done.stdout
+        assert name in done.output
 
 
 def test_figures_of_cards_are_measured():

@@ -43,7 +43,10 @@ def test_the_code_does_not_depend_on_the_padding(architecture):
     np.testing.assert_allclose(model.encode(x)[fits], short.encode(x[fits, :16]), atol=1e-5)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(
+    "architecture",
+    ["conv", *(pytest.param(a, marks=pytest.mark.slow) for a in ("recurrent", "attention"))],
+)
 def test_learns_series_and_finds_strange_ones(architecture, tmp_path):
     x, _ = waves(600)
     test, _ = waves(100, 1)

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 import aezoo
+from tests.conftest import quick_for
 
 
-@pytest.mark.parametrize("penalty", ["l1", "kl", "top_k"])
+@pytest.mark.parametrize("penalty", quick_for(("l1", "top_k"), ("l1", "kl", "top_k")))
 def test_the_penalty_makes_codes_sparse_and_history_tells(penalty, digits):
     weights = {"l1": 0.3, "kl": 0.3, "top_k": None}
     active = []

@@ -19,8 +19,11 @@ FILES = {
 }
 
 
-def model(**options):
-    return aezoo.dense_ae((8, 8, 1), 8, (32,), seed=0, **options)
+def model(compiled=False, **options):
+    """A small net, without a compilation where that takes longer than a few epochs."""
+    model = aezoo.dense_ae((8, 8, 1), 8, (32,), seed=0, **options)
+    model.run_eagerly = not compiled and model.compiled
+    return model
 
 
 class StopAfter(keras.callbacks.Callback):
@@ -43,7 +46,7 @@ def same(one, two):
 
 
 def test_run_folder_holds_everything_whole(tmp_path):
-    run = aezoo.train(model(), "digits", 3, tmp_path / "run", seed=0, verbose=False)
+    run = aezoo.train(model(compiled=True), "digits", 3, tmp_path / "run", seed=0, verbose=False)
     assert {path.name for path in run.folder.iterdir()} == FILES
     config = json.loads((run.folder / "config.json").read_text())
     assert config["model"] == "dense_ae"
@@ -86,7 +89,7 @@ def test_denoising_metrics_have_the_noisy_input_and_the_affine_map_beside(test_d
 
 
 def test_schedule_rises_and_falls_and_leaves_the_learning_rate_as_it_was():
-    trained = model(learning_rate=0.004)
+    trained = model(compiled=True, learning_rate=0.004)
     run = aezoo.train(trained, "digits", 20, warmup=0.25, verbose=False)
     rates = run.history["learning_rate"]
     assert np.argmax(rates) in (4, 5)
@@ -225,7 +228,12 @@ def test_bad_data_leaves_no_folder(tmp_path):
 
 def test_early_stopping_holds_out_data_and_keeps_the_best(digits):
     run = aezoo.train(
-        model(learning_rate=0.05), digits[:60], 60, early_stopping=2, warmup=0, verbose=False
+        model(compiled=True, learning_rate=0.05),
+        digits[:60],
+        60,
+        early_stopping=2,
+        warmup=0,
+        verbose=False,
     )
     losses = run.history["val_loss"]
     assert len(losses) < 60

@@ -3,10 +3,15 @@
 import keras
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import aezoo
 from aezoo import transfer
-from tests.conftest import run_python, small
+from aezoo.cli import app
+from tests.conftest import small
+
+# codes of other batches differ in their last digits, which may decide a class on the edge
+ONE_OF_360 = 1.01 / 360
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +58,10 @@ def test_features_of_datasets_encoders_layers_and_plain_keras_models(trained, la
         transfer.features(trained, x[:, :7])
 
 
-@pytest.mark.parametrize("name", ["conv_ae", "masked_ae", "vae", "vq_vae"])
+@pytest.mark.parametrize(
+    "name",
+    ["vae", *(pytest.param(n, marks=pytest.mark.slow) for n in ("conv_ae", "masked_ae", "vq_vae"))],
+)
 def test_a_head_sits_on_a_copy(name, labelled, tmp_path):
     x, y = labelled[0][:128], labelled[1][:128]
     model = small(name)
@@ -146,7 +154,7 @@ def test_probes_find_what_the_code_holds(trained, labelled, tested):
     neighbours = transfer.knn(trained, labelled, tested, neighbors=3)
     assert neighbours.accuracy > 0.9
     again = transfer.linear_probe(trained, "digits", "digits")
-    assert again.accuracy == linear.accuracy
+    assert again.accuracy == pytest.approx(linear.accuracy, abs=ONE_OF_360)
     shuffled = aezoo.data.load("digits", labels=True, seed=1)
     assert abs(transfer.knn(trained, shuffled, tested, neighbors=3).accuracy
                - neighbours.accuracy) < 0.01  # fmt: skip
@@ -190,11 +198,9 @@ def test_two_classes_start_from_the_probe(trained, labelled, tested):
 def test_command_line(tmp_path):
     model = small("conv_ae")
     aezoo.train(model, "digits", 1, tmp_path / "run", verbose=False)
-    done = run_python(
-        "-m", "aezoo", "transfer", tmp_path / "run", "--labels-per-class", "5",
-        "--seeds", 1, "--steps", 3, env={"COLUMNS": "120"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    command = ["transfer", str(tmp_path / "run"), "--labels-per-class", "5", "--seeds", "1"]
+    done = CliRunner().invoke(app, [*command, "--steps", "3"], env={"COLUMNS": "120"})
+    assert done.exit_code == 0, done.output
     for text in ("linear probe", "nearest neighbours", "PCA", "random weights"):
         assert text in done.stdout
     assert (tmp_path / "run" / "transfer.json").is_file()

@@ -123,7 +123,9 @@ def test_discrepancy_is_that_of_its_definition():
 def test_discrepancy_pulls_the_codes_to_the_prior(digits):
     spread = []
     for weight in (0.0, 100.0):
-        model = aezoo.wae((8, 8, 1), 2, mmd_weight=weight, learning_rate=0.003, seed=0)
+        model = aezoo.wae(
+            (8, 8, 1), 2, mmd_weight=weight, hidden_units=(64,), learning_rate=0.003, seed=0
+        )
         model.fit(digits, epochs=15, verbose=0)
         codes = model.encode(digits)
         spread.append(abs(codes.mean(0)).max() + abs(np.cov(codes.T) - np.eye(2)).max())
@@ -131,7 +133,7 @@ def test_discrepancy_pulls_the_codes_to_the_prior(digits):
     assert spread[0] > 4
 
 
-@pytest.mark.parametrize("variance", ["optimal", "learnt"])
+@pytest.mark.parametrize("variance", [pytest.param("optimal", marks=pytest.mark.slow), "learnt"])
 def test_variance_of_a_gaussian_is_found(digits, variance, tmp_path):
     model = aezoo.vae(
         (8, 8, 1), 8, likelihood="gaussian", variance=variance, learning_rate=0.01, seed=0
@@ -152,7 +154,7 @@ def test_variance_of_a_gaussian_is_found(digits, variance, tmp_path):
 def test_collapse_is_visible(digits):
     active = []
     for beta in (1.0, 1000.0):
-        model = aezoo.vae((8, 8, 1), 6, beta=beta, learning_rate=0.003, seed=0)
+        model = aezoo.vae((8, 8, 1), 6, beta=beta, hidden_units=(64,), learning_rate=0.003, seed=0)
         active.append(model.fit(digits, epochs=10, verbose=0).history["active_units"][-1])
     assert active[0] >= 4
     assert active[1] == 0
@@ -173,9 +175,8 @@ def test_interpolation_ends_at_the_reconstructions(digits):
 @pytest.mark.parametrize("architecture", ["dense", pytest.param("conv", marks=pytest.mark.slow)])
 def test_conditional_model_uses_its_labels(digits, architecture, tmp_path):
     labels = aezoo.data.arrays("digits", labels=True)[1]
-    model = aezoo.vae(
-        (8, 8, 1), 4, architecture, num_classes=10, learning_rate=0.003, seed=0, filters=(16, 32)
-    )
+    options = {"learning_rate": 0.003, "hidden_units": (128,), "filters": (16, 32), "seed": 0}
+    model = aezoo.vae((8, 8, 1), 4, architecture, num_classes=10, **options)
     data = aezoo.data.load("digits", labels=True, seed=0)
     history = model.fit(data, epochs=12, validation_data=data, verbose=0).history
     assert history["val_loss"][-1] < history["val_loss"][0]

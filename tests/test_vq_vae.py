@@ -72,7 +72,7 @@ def test_perplexity():
     ("architecture", "update"),
     [
         ("conv", "ema"),
-        ("dense", "gradient"),
+        pytest.param("dense", "gradient", marks=pytest.mark.slow),
         pytest.param("conv", "gradient", marks=pytest.mark.slow),
         pytest.param("dense", "ema", marks=pytest.mark.slow),
     ],
