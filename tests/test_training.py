@@ -110,7 +110,7 @@ def test_a_schedule_of_the_users_own_is_kept():
 def test_same_seed_same_weights(tmp_path):
     runs = []
     for _ in range(2):
-        denoiser = aezoo.denoising_ae((8, 8, 1), 8, seed=3)
+        denoiser = aezoo.denoising_ae((8, 8, 1), 8, "dense", hidden_units=(32,), seed=3)
         runs.append(aezoo.train(denoiser, "digits", 2, seed=3, verbose=False).model)
     assert same(*runs)
 
