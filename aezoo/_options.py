@@ -5,9 +5,15 @@ from __future__ import annotations
 import contextlib
 import inspect
 import re
+import types
+import typing
 from typing import Annotated
 
 import typer
+
+# arguments of `aezoo.train` that are no settings of a recipe or of a run to resume
+NO_SETTINGS = ("model", "data", "out", "validation_data", "test_data", "callbacks", "verbose",
+               "resume", "overwrite")  # fmt: skip
 
 
 def options(function, without) -> dict[str, inspect.Parameter]:
@@ -48,26 +54,41 @@ def flag(key: str, help: str) -> inspect.Parameter:
 
 
 def _kind(key, function) -> type:
-    """int, float and bool where the annotation begins so; anything else is text."""
-    annotation = str(inspect.signature(function).parameters[key].annotation)
-    kinds = {"int": int, "int | None": int, "float": float, "float | None": float, "bool": bool}
-    return kinds.get(annotation, str)
+    """int, float or bool where the argument takes nothing else, or None; anything else is text."""
+    kinds = _kinds(key, function)
+    return kinds[0] if len(kinds) == 1 and kinds[0] in (int, float, bool) else str
+
+
+def _kinds(key, function) -> list[type]:
+    """The types that an argument takes, None left out; `tuple` for any tuple."""
+    annotation = inspect.signature(function).parameters[key].annotation
+    if isinstance(annotation, str):  # of a file with `from __future__ import annotations`
+        try:
+            annotation = eval(annotation, inspect.unwrap(function).__globals__)
+        except NameError:  # imported for type checkers alone
+            return [str]
+    if typing.get_origin(annotation) is Annotated:
+        annotation = typing.get_args(annotation)[0]
+    union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    members = typing.get_args(annotation) if union else (annotation,)
+    return [typing.get_origin(kind) or kind for kind in members if kind is not type(None)]
 
 
 def parse(key, value, function):
     """`1000,500,250` becomes a tuple of integers where the argument takes one."""
-    annotation = str(inspect.signature(function).parameters[key].annotation)
     if not isinstance(value, str):
         return value
-    if value.lower() in ("true", "false") and "bool" in annotation:
+    kinds = _kinds(key, function)
+    if value.lower() in ("true", "false") and bool in kinds:
         return value.lower() == "true"
-    if annotation.startswith("float |"):
-        with contextlib.suppress(ValueError):
-            return float(value)
-    if "tuple" not in annotation:
-        return value
-    numbers = integers(key, value)
-    return numbers[0] if len(numbers) == 1 and annotation.startswith("int |") else numbers
+    if tuple in kinds:
+        numbers = integers(key, value)
+        return numbers[0] if len(numbers) == 1 and int in kinds else numbers
+    for kind in (int, float):
+        if kind in kinds:
+            with contextlib.suppress(ValueError):
+                return kind(value)
+    return value
 
 
 def integers(key: str, value: str) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ import pathlib
 import tomllib
 
 from aezoo._arguments import nearest, reason_of
+from aezoo._options import NO_SETTINGS
 from aezoo._pretrained import RECIPE, SHIPPED, read_text
 from aezoo._registry import get_factory
 
@@ -27,8 +28,6 @@ def read_recipe(recipe: str) -> dict:
     Raises:
         ValueError: if there is no such recipe, or it holds what it should not.
     """
-    from aezoo._training import train
-
     path = SHIPPED / recipe / RECIPE
     if recipe.endswith(".toml"):
         path = pathlib.Path(recipe)
@@ -47,14 +46,28 @@ def read_recipe(recipe: str) -> dict:
     _check_keys("a recipe", content, PARTS)
     if not isinstance(content.get("model"), str) or not isinstance(content.get("data"), str):
         raise ValueError(f"A recipe must have texts `model` and `data`. Received: {content}")
-    factory = inspect.signature(get_factory(content["model"])).parameters
     arguments, training = content.get("arguments", {}), content.get("training", {})
-    _check_keys("`arguments`", arguments, factory)
-    _check_keys("`training`", training, inspect.signature(train).parameters)
+    check_settings(content["model"], arguments, training)
     arguments = {
         key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()
     }
     return {**content, "arguments": arguments, "training": training}
+
+
+def check_settings(model: str, arguments: dict, training: dict) -> None:
+    """Whether a factory and `aezoo.train` take what a recipe or a run to resume holds.
+
+    Raises:
+        ValueError: if there is no such model, or if it or `aezoo.train` takes something else.
+    """
+    from aezoo._training import train
+
+    known = [
+        key for key in inspect.signature(get_factory(model)).parameters if key != "input_shape"
+    ]
+    _check_keys("`arguments`", arguments, known)  # the shape is that of the data
+    settings = [key for key in inspect.signature(train).parameters if key not in NO_SETTINGS]
+    _check_keys("`training`", training, settings)
 
 
 def _check_keys(what, content, known) -> None:

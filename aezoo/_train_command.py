@@ -12,11 +12,9 @@ import typer
 from typer.core import TyperGroup
 
 from aezoo._arguments import check_choice
-from aezoo._options import flag, option, options, parse
+from aezoo._options import NO_SETTINGS, flag, option, options, parse
 
 FACTORY_ONLY = ("input_shape", "compile", "name")
-RECIPE_ONLY = ("model", "data", "out", "validation_data", "test_data", "callbacks", "verbose",
-               "resume", "overwrite")  # fmt: skip
 DISTRIBUTE = (
     "mirrored: on all devices of this machine; multiworker: on those of all workers that "
     "TF_CONFIG names, each of which runs this command."
@@ -78,7 +76,7 @@ def _train_command(name, factory):
     from aezoo._registry import summary
 
     factory_options = options(factory, FACTORY_ONLY)
-    recipe_options = options(train, RECIPE_ONLY)
+    recipe_options = options(train, NO_SETTINGS)
     own = {
         "data": option(str, "data", "digits, a TFDS name, a file or a folder (default digits)."),
         "out": option(str, "out", f"The run folder (default runs/{name})."),
@@ -116,6 +114,7 @@ def _train(name, arguments, recipe, data, out, resume, overwrite, distribute, pr
     import keras
 
     from aezoo import create, train
+    from aezoo._recipes import check_settings
     from aezoo._replicas import workers_under
     from aezoo._run_folder import RunFolder
     from aezoo.callbacks import Terminated
@@ -134,6 +133,7 @@ def _train(name, arguments, recipe, data, out, resume, overwrite, distribute, pr
         arguments = {
             key: value for key, value in (config["arguments"] or {}).items() if key != "input_shape"
         }
+        check_settings(name, arguments, config["training"])
         kept = {key: value for key, value in config["training"].items() if value is not None}
         recipe, data = {**recipe, **kept}, config["data"]
     if precision is not None:

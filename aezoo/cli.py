@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import sys
 from typing import Annotated
@@ -29,13 +30,29 @@ app.add_typer(
 def main() -> None:
     """Runs the command line; bad input ends in one sentence and exit code 2."""
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except SystemExit as exit:
+        if isinstance(exit.__context__, BrokenPipeError):  # typer and rich would exit with 1
+            _leave_closed_pipe()
+        raise
+    except BrokenPipeError:
+        _leave_closed_pipe()
     except (ValueError, FileNotFoundError) as error:
         _fail(error, 2)
     except (FloatingPointError, OSError, ModuleNotFoundError) as error:
         _fail(error, 1)
     except KeyboardInterrupt:
         _fail("Interrupted.", 130)
+
+
+def _leave_closed_pipe():
+    """Ends as a program does whose reader went away, as `head` does."""
+    with open(os.devnull, "w") as nowhere:  # what is still to be written goes there
+        os.dup2(nowhere.fileno(), sys.__stdout__.fileno())
+    sys.exit(141)
 
 
 def _fail(error, code: int):

@@ -3,9 +3,11 @@
 import csv
 import functools
 import json
+import multiprocessing
 import shutil
 import signal
 import sys
+import time
 from unittest.mock import Mock
 
 import keras
@@ -17,6 +19,7 @@ from aezoo._recorder import draws_of
 from aezoo._run_folder import RunFolder
 from aezoo.callbacks import Terminated
 from aezoo.cli import main
+from aezoo.data._pipeline import augmented
 from tests.conftest import small
 from tests.test_training import FILES, StopAfter
 
@@ -240,3 +243,70 @@ def test_older_checkpoints_that_a_kill_left_are_removed(tmp_path):
     (out / "checkpoint-0003.keras").write_bytes(b"")  # a kill behind the metrics leaves it
     aezoo.train(make(), "digits", 3, out, resume=True, verbose=False)
     assert {path.name for path in out.iterdir()} == FILES
+
+
+def test_augmentation_stays_in_the_range_of_the_data():
+    """A mean of ones may round to 1.0000001, which `fit` refuses, late in a training."""
+    ones = aezoo.data.load(np.ones((256, 8, 8, 1), "float32"), batch_size=256)
+    for batch in augmented(ones, 0.3, seed=0):
+        np.testing.assert_array_equal(batch, np.ones((256, 8, 8, 1)))
+
+
+KILLED = ("vae", {"hidden_units": (16,), "warmup_steps": 9})
+EPOCHS = 30
+RECIPE = {"batch_size": 64, "augment": 0.05, "early_stopping": 50, "seed": 4}
+
+
+def train_to_be_killed(out):
+    options, going_on = {"limit": SAMPLES, "verbose": False, **RECIPE}, out.exists()
+    aezoo.train(small(KILLED[0], **KILLED[1]), "digits", EPOCHS, out, resume=going_on, **options)
+
+
+@pytest.mark.slow
+def test_30_kills_at_any_moment_change_nothing(tmp_path):
+    """Every file that is left loads or is ignored, and the runs end as one without a kill."""
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["tests.test_resume"])
+
+    def begin(out):
+        process = processes.Process(target=train_to_be_killed, args=(out,))
+        process.start()
+        return process
+
+    def finish(out):
+        process = begin(out)
+        process.join(600)
+        assert process.exitcode == 0
+        return aezoo.load_model(out), (out / "history.csv").read_text().splitlines()
+
+    started = time.monotonic()
+    whole, rows = finish(tmp_path / "whole")
+    longest = time.monotonic() - started
+    delays = np.random.default_rng(0)
+    kills, runs = 0, []
+    while kills < 30:
+        out = tmp_path / f"run-{len(runs)}"
+        runs.append(out)
+        while kills < 30:
+            process = begin(out)
+            process.join(delays.uniform(0, longest))
+            if process.exitcode is not None:
+                assert process.exitcode == 0
+                break
+            process.kill()
+            process.join()
+            kills += 1
+            left = sorted(path.name for path in out.iterdir()) if out.exists() else []
+            print(f"kill {kills} of {out.name}: {', '.join(left) or 'nothing'}")
+            for name in left:
+                if name.endswith(".keras") and not name.startswith(".writing-"):
+                    aezoo.load_model(out / name)
+                elif name.endswith(".json") and not name.startswith(".writing-"):
+                    json.loads((out / name).read_text())
+    for out in runs:
+        model, found = finish(out)
+        for one, two in zip(bits(whole), bits(model), strict=True):
+            np.testing.assert_array_equal(one, two)
+        strip = lambda lines: [line.rsplit(",", 1)[0] for line in lines]  # noqa: E731  seconds
+        assert strip(found) == strip(rows)
+        assert {path.name for path in out.iterdir()} == FILES

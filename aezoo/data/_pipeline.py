@@ -193,7 +193,8 @@ def augmented(dataset, strength: float, seed: int | None):
 
     def moved(x, drawn):
         draws = strength * tf.random.stateless_normal((tf.shape(x)[0], 2, 3), drawn)
-        return layer.moved(scale_pixels(x), draws)
+        x = scale_pixels(x)  # rounding must not take a mean of pixels out of the range of the data
+        return tf.clip_by_value(layer.moved(x, draws), tf.reduce_min(x), tf.reduce_max(x))
 
     def begin(epoch):
         steps = epoch_seeds(seed, epoch).flat_map(

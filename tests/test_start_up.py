@@ -1,0 +1,87 @@
+"""The command line before anything is trained: options, recipes, what is imported, closed pipes."""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Annotated, Optional
+
+import pytest
+
+from aezoo._options import options, parse
+from aezoo._recipes import read_recipe
+from aezoo.cli import main
+
+
+def factory(
+    a: int,
+    b: int | None = None,
+    c: Optional[float] = None,  # noqa: UP045  as people write it
+    d: bool = False,
+    e: int | tuple[int, int] = 3,
+    f: tuple[int, ...] = (),
+    g: float | str = "learnt",
+    h: Annotated[int, "counted"] = 1,
+    i: int | str = "all",
+    j: str = "",
+    k=None,
+):
+    """A factory of a file without `from __future__ import annotations`.
+
+    Args:
+        a: The first.
+    """
+
+
+def test_options_have_the_types_of_real_annotations():
+    found = options(factory, ())
+    kinds = {key: parameter.annotation.__origin__ for key, parameter in found.items()}
+    expected = {"a": int, "b": int, "c": float, "d": bool, "e": str, "f": str, "g": str,
+                "h": int, "i": str, "j": str, "k": str}  # fmt: skip
+    assert kinds == {key: kind | None for key, kind in expected.items()}
+    assert parse("e", "5", factory) == 5
+    assert parse("e", "5,6", factory) == (5, 6)
+    assert parse("f", "5", factory) == (5,)
+    assert parse("g", "0.5", factory) == 0.5
+    assert parse("g", "learnt", factory) == "learnt"
+    assert parse("i", "5", factory) == 5
+    assert parse("j", "5", factory) == "5"
+    assert parse("k", "5", factory) == "5"
+
+
+@pytest.mark.parametrize("key", ["out", "overwrite", "data", "resume"])
+def test_a_recipe_holds_settings_only(key, tmp_path):
+    path = tmp_path / "r.toml"
+    path.write_text(f'model = "dense_ae"\ndata = "digits"\n[training]\n{key} = "x"\n')
+    with pytest.raises(ValueError, match=rf"`training` must hold only epochs.*Received: '{key}'"):
+        read_recipe(str(path))
+    path.write_text('model = "dense_ae"\ndata = "digits"\n[arguments]\ninput_shape = [8]\n')
+    with pytest.raises(ValueError, match=r"`arguments` must hold only .*Received: 'input_shape'"):
+        read_recipe(str(path))
+
+
+def test_a_run_to_resume_holds_settings_only(tmp_path, monkeypatch, capsys):
+    content = {"model": "dense_ae", "arguments": {"latent_dim": 4}, "data": "digits",
+               "training": {"epochs": 1, "out": "elsewhere"}}  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    command = ["aezoo", "train", "dense_ae", "--resume", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as exit:
+        main()
+    assert exit.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("Error: `training` must hold only epochs")
+    assert line.endswith("Received: 'out'")
+
+
+@pytest.mark.parametrize("arguments", [("train", "--help"), ("list",)])
+def test_a_reader_that_goes_away_is_no_error(arguments):
+    """As `aezoo train --help | head -1` does."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "aezoo", *arguments]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert done.returncode == 141  # as a shell says it of SIGPIPE
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
