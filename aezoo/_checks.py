@@ -176,6 +176,9 @@ def check_inputs(x, shape: tuple, name: str = "Input", where: str = "") -> None:
         raise ValueError(f"{name} must hold at least one sample. Received: {received}{where}")
 
 
+ROUNDING = 1e-5  # beyond a range: what resizing and other sums of weighed pixels add to it
+
+
 def largest_value() -> float:
     """The largest value whose squared errors can be summed over a sample in Keras's float."""
     return float(np.sqrt(np.finfo(keras.config.floatx()).max)) / 1e4
@@ -214,7 +217,7 @@ def check_values(x, low: float, high: float, name: str = "Input", where: str = "
             )
         smallest, largest = min(smallest, batch.min()), max(largest, batch.max())
         first += len(batch)
-    if smallest < low or largest > high:
+    if smallest < low - ROUNDING or largest > high + ROUNDING:
         raise ValueError(
             f"{name} must lie in {interval(low, high, smallest)}. "
             f"Received: values from {smallest:g} to {largest:g}{where}"

@@ -199,3 +199,10 @@ def test_a_pipeline_that_raises_is_told_in_one_sentence():
             RuntimeError, match=r"without an error\. Received: OSError: the disk is"
         ):
             model.fit(pipeline, verbose=0)
+
+
+def test_what_rounding_adds_to_a_range_is_no_mistake(model):
+    above = np.nextafter(GOOD, np.float32(2)) + np.float32(2e-7)
+    assert above.max() > 1
+    model.fit(above, verbose=0)
+    model.fit(dataset([above, above]), verbose=0)

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from aezoo._checks import BAD_BATCH, interval, largest_value, to_numpy
+from aezoo._checks import BAD_BATCH, ROUNDING, interval, largest_value, to_numpy
 
 
 @dataclasses.dataclass
@@ -290,10 +290,10 @@ def guard(dataset, check):
 
         return tf.cond(bad, stop, lambda: True)
 
-    def check_range(part, step, name, smallest, largest, must):
+    def check_range(part, step, name, smallest, largest, must, slack=0.0):
         least, most = tf.reduce_min(part), tf.reduce_max(part)
         refuse(
-            (least < smallest) | (most > largest),
+            (least < smallest - slack) | (most > largest + slack),
             f"{name} must {must}. Received: values from {{}} to {{}} in batch {{}}",
             least, most, step,
         )  # fmt: skip
@@ -329,7 +329,7 @@ def guard(dataset, check):
                 if name == "Sample weights":
                     check_range(values, step, name, 0.0, np.inf, "be at least 0")
                 elif name == compared and (low, high) != (-np.inf, np.inf):
-                    check_range(values, step, name, low, high, must)
+                    check_range(values, step, name, low, high, must, ROUNDING)
             parts.append((part, *labels) if isinstance(given, tuple) else part)
         return parts[0] if len(parts) == 1 else tuple(parts)
 
