@@ -271,16 +271,19 @@ def test_30_kills_at_any_moment_change_nothing(tmp_path):
     def begin(out):
         process = processes.Process(target=train_to_be_killed, args=(out,))
         process.start()
+        while process.exitcode is None and not (out / ".lock").exists():
+            time.sleep(0.01)  # a kill while modules are imported shows nothing
         return process
 
-    def finish(out):
-        process = begin(out)
+    def finish(out, process=None):
+        process = process or begin(out)
         process.join(600)
         assert process.exitcode == 0
         return aezoo.load_model(out), (out / "history.csv").read_text().splitlines()
 
+    process = begin(tmp_path / "whole")
     started = time.monotonic()
-    whole, rows = finish(tmp_path / "whole")
+    whole, rows = finish(tmp_path / "whole", process)
     longest = time.monotonic() - started
     delays = np.random.default_rng(0)
     kills, runs = 0, []
