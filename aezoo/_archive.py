@@ -23,6 +23,7 @@ from aezoo._arguments import reason_of, shortened
 from aezoo._dry_run import sizes_of
 
 CONFIG, METADATA, WEIGHTS, ASSETS = "config.json", "metadata.json", "model.weights.h5", "assets/"
+TRAINING = "training.npz"  # of a run folder's checkpoint: draws and patience of its training
 LARGEST_CONFIG = 2 * 2**20  # bytes; a layer takes some 1,500, and Python 30 times as much
 LARGEST_RATIO = 100  # of a member to its compressed form; weights are near 1
 CHUNK = 2**20  # bytes, which may have any ratio
@@ -169,7 +170,7 @@ def check_members(archive: zipfile.ZipFile, path) -> None:
 def _read_config(archive) -> bytes:
     names = archive.namelist()
     for name in names:
-        if name not in (CONFIG, METADATA, WEIGHTS) and not name.startswith(ASSETS):
+        if name not in (CONFIG, METADATA, WEIGHTS, TRAINING) and not name.startswith(ASSETS):
             raise Refused(f"the member {shortened(name, 60)} is none of a .keras file")
     for name in (CONFIG, WEIGHTS):
         if name not in names:

@@ -16,12 +16,13 @@ import zipfile
 import keras
 import numpy as np
 
+from aezoo._archive import TRAINING
 from aezoo._lock import LOCK, locked
 from aezoo._version import __version__
 
 CONFIG, HISTORY, METRICS, MODEL = "config.json", "history.csv", "metrics.json", "model.keras"
 PICTURES = ("reconstructions.png", "history.png")
-_STATE = "training.npz"  # in a checkpoint, beside what Keras puts there
+
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)\.keras")
 _HALF_WRITTEN = re.compile(
     r"\.writable|\.writing-\d+-(config\.json|history\.csv|metrics\.json|.*\.keras|.*\.png|\.writable)"
@@ -130,13 +131,13 @@ class RunFolder:
         with self._replacing(f"checkpoint-{epochs:04}.keras") as temporary:
             model.save(temporary)
             with zipfile.ZipFile(temporary, "a") as archive:
-                archive.writestr(_STATE, content.getvalue())
+                archive.writestr(TRAINING, content.getvalue())
         self.remove_checkpoints(but=epochs)
 
     def read_state(self) -> bytes:
         """The state in the newest checkpoint; nothing where an earlier version wrote it."""
         with zipfile.ZipFile(self.checkpoint[0]) as archive:
-            return archive.read(_STATE) if _STATE in archive.namelist() else b""
+            return archive.read(TRAINING) if TRAINING in archive.namelist() else b""
 
     @staticmethod
     def unpacked(state: bytes) -> dict[str, np.ndarray]:
@@ -147,7 +148,7 @@ class RunFolder:
                 return dict(arrays)
         except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(
-                f"`{_STATE}` in a checkpoint must be as it was written. Received: {error}"
+                f"`{TRAINING}` in a checkpoint must be as it was written. Received: {error}"
             ) from error
 
     def save_model(self, model) -> None:
