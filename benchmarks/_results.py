@@ -12,6 +12,7 @@ import platform
 import sys
 import tempfile
 
+LOAD_BEFORE = os.getloadavg()[0]
 RESULTS = pathlib.Path(__file__).parent / "results"
 
 
@@ -29,7 +30,7 @@ def path_of(task: str) -> pathlib.Path:
 
 
 def circumstances() -> dict:
-    """Where, when and by which command a row was measured; the load is that of the last minute."""
+    """Where, when and by which command a row was measured, and the load of the minute before."""
     cpu = platform.processor() or platform.machine()
     with contextlib.suppress(OSError):  # a machine that tells it otherwise
         lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
@@ -38,7 +39,7 @@ def circumstances() -> dict:
         "command": f"python -m benchmarks {' '.join(sys.argv[1:])}",
         "date": datetime.date.today().isoformat(),
         "cpu": f"{cpu}, {len(os.sched_getaffinity(0))} cores",
-        "load": f"{os.getloadavg()[0]:.1f}",
+        "load": f"{LOAD_BEFORE:.1f}",
     }
 
 

@@ -115,7 +115,7 @@ def transfer() -> str:
         for number in numbers:
             cell = cells.get((encoder, method, number))
             text = cell and f"{100 * float(cell['accuracy']):.2f}"
-            if cell and float(cell["spread"]):
+            if cell and float(cell["spread"] or 0):
                 text += f" ± {100 * float(cell['spread']):.2f}"
             line.append(text or "")
         body.append(line)

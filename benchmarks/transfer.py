@@ -26,9 +26,9 @@ def shipped(name):
     return aezoo.create(model, weights=tag)
 
 
-def row(task, encoder, method, labels, accuracy, spread=0.0):
+def row(task, encoder, method, labels, accuracy, spread=None):
     found = {"task": task, "encoder": encoder, "method": method, "labels": labels}
-    found |= {"accuracy": f"{accuracy:.4f}", "spread": f"{spread:.4f}"}
+    found |= {"accuracy": f"{accuracy:.4f}", "spread": "" if spread is None else f"{spread:.4f}"}
     print(found, flush=True)
     return found
 
@@ -59,7 +59,7 @@ def few(quick):
             if found["method"].startswith("PCA"):
                 found["method"] = f"PCA of {model.encoder.output_shape[1]}, linear probe"
             rows.append(row("few", name, found["method"], labels, found["accuracy"],
-                            found["spread"] or 0.0))  # fmt: skip
+                            found["spread"]))  # fmt: skip
         if name == BEST:
             save(curve.figure(), "transfer.svg", quick)
         whole = transfer.linear_probe(model, train, test).accuracy
