@@ -162,14 +162,13 @@ def rows_of(dataset) -> Rows | None:
 def from_records(records, samples: int, *, batch_size: int, shuffle: bool, seed: int | None):
     """Batches of single samples that are read as they are needed, at flat memory."""
 
+    def shuffled(drawn):
+        # of `keras.utils.set_random_seed(0)` TensorFlow would ask whether `drawn` is 0 as well
+        tf.compat.v1.get_default_graph().seed = 1
+        return records.shuffle(min(samples, 4096), seed=drawn[0], reshuffle_each_iteration=False)
+
     def begin(epoch):
-        read = records
-        if shuffle:
-            read = epoch_seeds(seed, epoch).flat_map(
-                lambda drawn: records.shuffle(
-                    min(samples, 4096), seed=drawn[0], reshuffle_each_iteration=False
-                )
-            )
+        read = epoch_seeds(seed, epoch).flat_map(shuffled) if shuffle else records
         dataset = _counted(read.batch(batch_size), math.ceil(samples / batch_size))
         return dataset.prefetch(tf.data.AUTOTUNE)
 
