@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from numbers import Integral, Real
 
-import keras
 import numpy as np
 
 LARGEST = 2**31 - 1  # of what counts samples, units or steps
@@ -139,6 +138,8 @@ def as_json(value):
 
 def check_activation(name: str, value) -> None:
     """The name of a Keras activation, a callable, or None."""
+    import keras
+
     try:
         keras.activations.get(value)
     except (ValueError, TypeError):

@@ -14,6 +14,7 @@ from aezoo._pixels import PixelModel, scale_pixels
 from aezoo._quiet import without_retracing_warnings
 from aezoo._replicas import added_losses, blocks_of, predict, scope_of, weigh
 from aezoo.callbacks import StopOnNaN
+from aezoo.layers._draws import EvaluationDraws
 from aezoo.layers._penalty import weighing_samples
 
 VALIDATION_SEED = 0
@@ -267,8 +268,8 @@ class Autoencoder(PixelModel):
     def reset_metrics(self):
         super().reset_metrics()
         for layer in self._flatten_layers():  # each epoch and each evaluation begins here
-            if hasattr(layer, "begin_evaluation"):
-                layer.begin_evaluation()
+            if isinstance(getattr(layer, "evaluation", None), EvaluationDraws):
+                layer.evaluation.begin()
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         y, sample_weight = self._target(x, y), _per_sample(sample_weight, y_pred)

@@ -23,6 +23,7 @@ from aezoo import _checks
 from aezoo._replicas import one_share
 from aezoo._workers import Workers
 from aezoo.data._pipeline import Rows, from_batches, rows_of
+from aezoo.layers._draws import EvaluationDraws
 
 STRATEGIES = (tf.distribute.MirroredStrategy, tf.distribute.MultiWorkerMirroredStrategy)
 BETWEEN_SEEDS = 1_000_003
@@ -144,7 +145,7 @@ class Distribution(Workers):
         counting = {  # the samples of an evaluation, which must be counted alike
             id(layer.evaluation.state)
             for layer in model._flatten_layers()
-            if hasattr(layer, "evaluation")
+            if isinstance(getattr(layer, "evaluation", None), EvaluationDraws)
         }
         states = [
             variable

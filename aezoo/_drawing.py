@@ -15,7 +15,7 @@ class DrawingAutoencoder(Autoencoder):
 
     @property
     def drawing_layer(self):
-        """A layer with an attribute `drawing` and a method `begin_evaluation`."""
+        """A layer with attributes `drawing` and `evaluation`, its `EvaluationDraws`."""
         raise NotImplementedError
 
     def test_step(self, *args):

@@ -9,7 +9,7 @@ import time
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from aezoo import metrics
+import aezoo.metrics as metrics
 from aezoo._autoencoder import VALIDATION_SEED
 from aezoo._evaluation_data import Part, Thinned
 from aezoo._report import Baselines, _pairs, score

@@ -61,6 +61,13 @@ def register(factory: Callable) -> Callable:
     return build
 
 
+def _zoo() -> dict[str, Callable]:
+    """All factories, by name."""
+    import aezoo.models  # noqa: F401  each registers itself where it is imported
+
+    return _FACTORIES
+
+
 def _is_large(given) -> bool:
     """Whether the sizes among the arguments could make a model of more than 2^24 weights or so."""
     values = keras.tree.flatten([value for key, value in given.items() if key != "seed"])
@@ -120,17 +127,17 @@ def list_models(pattern: str = "*") -> list[str]:
     ['conv_ae']
     """
     check_text("pattern", pattern)
-    return sorted(name for name in _FACTORIES if fnmatchcase(name, pattern))
+    return sorted(name for name in _zoo() if fnmatchcase(name, pattern))
 
 
 def get_factory(name: str) -> Callable:
     """The factory of that name; a ValueError names the nearest ones."""
-    if not isinstance(name, str) or name not in _FACTORIES:
+    if not isinstance(name, str) or name not in _zoo():
         raise ValueError(
             f"`model` must be one of {', '.join(list_models())}"
             f"{nearest(name, list_models())}. Received: {name!r}"
         )
-    return _FACTORIES[name]
+    return _zoo()[name]
 
 
 def paper(factory: Callable) -> str:
@@ -143,7 +150,7 @@ def markdown_table() -> str:
     """The zoo as the table of the README."""
     lines = ["| model | what it is | paper |", "|---|---|---|"]
     for name in list_models():
-        factory = _FACTORIES[name]
+        factory = get_factory(name)
         lines.append(f"| `{name}` | {summary(factory)} | {paper(factory)} |")
     return "\n".join(lines)
 

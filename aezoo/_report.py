@@ -122,7 +122,7 @@ def picture(model, test_data, baselines: Baselines, columns: int = 10):
     The baseline is PCA of the code's size; for a denoising model the best affine map whose
     rank is that size.
     """
-    from aezoo import plots
+    import aezoo.plots as plots
 
     inputs, target = next(_pairs(model, test_data, seed=VALIDATION_SEED))
     inputs, target = inputs[:columns], target[:columns]

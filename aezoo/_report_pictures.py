@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from aezoo import plots
+import aezoo.plots as plots
 from aezoo.plots._samples import is_image
 
 SIZE = 0.42  # inches of a sample: eight of them and a label fill the width of a phone

@@ -13,7 +13,8 @@ import sys
 
 import keras
 
-from aezoo import _checks, plots
+import aezoo.plots as plots
+from aezoo import _checks
 from aezoo._arguments import (
     check_flag,
     check_number,

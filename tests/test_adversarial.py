@@ -15,7 +15,7 @@ def test_each_side_has_the_gradient_of_its_own_loss():
     layer(code)
     kernel = layer.discriminator[0].kernel.value
     draws = EvaluationDraws().normal(6, 3)
-    layer.begin_evaluation()
+    layer.evaluation.begin()
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(code)
         passed = layer(code)

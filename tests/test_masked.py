@@ -67,11 +67,11 @@ def test_the_encoder_sees_visible_patches_alone(digits):
     layer = model.mask_layer
     layer.drawing = True
     codes = []
-    layer.begin_evaluation()
+    layer.evaluation.begin()
     model.encoder(x)
     mask = to_numpy(model.pixel_mask((8, 8, 1)))
     for hidden in (0.0, 1.0):
-        layer.begin_evaluation()
+        layer.evaluation.begin()
         codes.append(to_numpy(model.encoder(np.where(mask == 1, hidden, x))))
     layer.drawing = False
     np.testing.assert_array_equal(*codes)

@@ -85,3 +85,52 @@ def test_a_reader_that_goes_away_is_no_error(arguments):
     assert done.returncode == 141  # as a shell says it of SIGPIPE
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("evaluate", "--help"), ("trian",), ("detect", "--rat")]
+)
+def test_help_and_typos_do_not_wait_for_keras(arguments):
+    code = f"""
+import sys
+from aezoo.cli import main
+sys.argv = ["aezoo", *{arguments!r}]
+try:
+    main()
+except SystemExit:
+    sys.exit(len({{"keras", "tensorflow", "sklearn"}} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Usage: aezoo" in done.stdout + done.stderr
+
+
+def test_any_module_can_be_the_first_that_is_imported():
+    code = """
+import importlib, pkgutil, sys
+import aezoo
+names = [found.name for found in pkgutil.walk_packages(aezoo.__path__, "aezoo.")]
+assert "aezoo.models.vae" in names
+for name in names:
+    if name != "aezoo.__main__":
+        for loaded in [loaded for loaded in sys.modules if loaded.split(".")[0] == "aezoo"]:
+            del sys.modules[loaded]
+        importlib.import_module(name)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=600)
+    # by the command line too, whose modules are imported when they are used
+    listed = subprocess.run([sys.executable, "-m", "aezoo", "list"], capture_output=True, text=True)
+    assert listed.returncode == 0
+    assert "vq_vae" in listed.stdout
+
+
+def test_public_names():
+    import aezoo
+
+    assert {"dense_ae", "vae", "data", "train", "Autoencoder", "__version__"} <= set(dir(aezoo))
+    for name in dir(aezoo):
+        assert getattr(aezoo, name) is not None
+    with pytest.raises(AttributeError, match="module 'aezoo' has no attribute 'dense_ea'"):
+        _ = aezoo.dense_ea
+    with pytest.raises(ImportError, match="cannot import name 'dense_ea' from 'aezoo'"):
+        from aezoo import dense_ea  # noqa: F401

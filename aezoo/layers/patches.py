@@ -166,10 +166,6 @@ class MaskPatches(keras.layers.Layer):
         self.mask = ops.cast(ops.argsort(order, axis=-1) >= kept, tokens.dtype)
         return ops.take_along_axis(tokens, order[:, :kept, None], 1), order
 
-    def begin_evaluation(self, first: int = 0):
-        """The masks of an evaluation are the same every time: from the first, or that one, on."""
-        self.evaluation.begin(first)
-
     def get_config(self):
         return {**super().get_config(), "ratio": self.ratio, "seed": self.seed}
 

@@ -104,10 +104,6 @@ class Sampling(keras.layers.Layer):
         self.log_ratio = 0.5 * ops.sum(code * code - noise * noise - log_variance, -1)
         return ops.cast(code, self.compute_dtype)
 
-    def begin_evaluation(self):
-        """The draws of an evaluation are the same every time."""
-        self.evaluation.begin()
-
     @staticmethod
     def distribution(parameters):
         """Mean and log-variance; the latter is held where its exponential is finite."""
@@ -185,10 +181,6 @@ class MaximumMeanDiscrepancy(keras.layers.Layer):
         if self.mmd is not None:
             self.mmd.update_state(discrepancy)
         return code
-
-    def begin_evaluation(self):
-        """The draws of an evaluation are the same every time."""
-        self.evaluation.begin()
 
     @staticmethod
     def discrepancy(a, b, weights=None):

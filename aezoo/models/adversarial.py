@@ -174,10 +174,6 @@ class AdversarialPrior(layers.Layer):
             self.accuracy.update_state(ops.cast(right, "float32"))
         return code
 
-    def begin_evaluation(self):
-        """The draws of an evaluation are the same every time."""
-        self.evaluation.begin()
-
     def reverse(self, code):
         """The code itself, whose gradient is reversed on its way back.
 

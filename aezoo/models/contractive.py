@@ -229,10 +229,6 @@ class ContractiveLayers(layers.Layer):
             self.relative.update_state(squares, code)
         return code
 
-    def begin_evaluation(self):
-        """The directions of an evaluation are the same every time."""
-        self.evaluation.begin()
-
     def get_config(self):
         config = {"units": self.units, "activation": self.activation, "seed": self.seed}
         config |= {"penalty_weight": self.penalty_weight, "starts": self.starts}

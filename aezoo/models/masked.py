@@ -237,7 +237,7 @@ class MaskedAutoencoder(DrawingAutoencoder):
         """
         x = ops.convert_to_tensor(to_numpy(scale_pixels(self._checked(self, x))))
         layer = self.mask_layer
-        layer.begin_evaluation(int(np.random.default_rng(seed).integers(2**30)))
+        layer.evaluation.begin(int(np.random.default_rng(seed).integers(2**30)))
         layer.drawing = True
         try:
             filled = self(x, training=False)
