@@ -3,9 +3,11 @@
     python -m benchmarks.transfer [--task few|all|cifar] [--quick]
 
 `few`: label curves of the shipped MNIST encoders, and linear probes with all labels, beside PCA
-of the same size. `all`: the best of them fine-tuned on all labels, beside the same net from
-random weights. `cifar`: closed-form patch features of cifar10_jpeg, beside the same net with the
-random filters that it begins with. The picture goes to `transfer.svg`.
+of the same size. Fine-tuning and random weights learn from still images and, in more steps, from
+copies that are moved as in the encoder's training. `all`: the best of them fine-tuned on all
+labels, beside the same net from random weights. `cifar`: closed-form patch features of
+cifar10_jpeg, beside the same net with the random filters that it begins with. The picture goes to
+`transfer.svg`.
 """
 
 from __future__ import annotations
@@ -41,6 +43,16 @@ def data(name, quick):
     return [aezoo.data.arrays(name, split, labels=True) for split in ("train", "test")]
 
 
+def moved_by(name) -> float:
+    """The level of the affine maps in the training of shipped weights."""
+    from aezoo._recipes import read_recipe
+
+    recipe = read_recipe(name)
+    if recipe["arguments"].get("corruption") == "affine":
+        return recipe["arguments"]["level"]
+    return recipe["training"].get("augment", 0.0)
+
+
 def few(quick):
     import aezoo
     from aezoo import transfer
@@ -53,7 +65,17 @@ def few(quick):
     else:
         models = {name: shipped(name) for name in ENCODERS}
     for name, model in models.items():
-        curve = transfer.label_curve(model, train, test, numbers, seeds, steps=steps)
+        curve = transfer.label_curve(model, train, test, numbers, seeds, steps=steps, augment=0.0)
+        level = moved_by(name)
+        if level:
+            moved = transfer.label_curve(
+                model, train, test, numbers, seeds, steps=3 if quick else 1000, augment=level
+            )
+            curve.rows += [
+                {**found, "method": f"{found['method']}, moved copies"}
+                for found in moved.rows
+                if found["method"] in ("fine-tuned", "random weights")
+            ]
         for found in curve.rows:
             labels = 10 * found["labels_per_class"]
             if found["method"].startswith("PCA"):

@@ -229,6 +229,36 @@ def test_sigterm_to_the_command_line_exits_with_143(monkeypatch, tmp_path, capsy
         assert exit.value.code == 143
 
 
+@pytest.mark.parametrize("epoch", [None, 1, 3])
+def test_a_disk_without_room_ends_in_a_sentence_and_loses_no_epoch(epoch, tmp_path):
+    """Before the first epoch, at the checkpoint behind the third, at the model in the end."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(*_):  # no file may be larger than this
+        resource.setrlimit(resource.RLIMIT_FSIZE, (600, before[1]))
+
+    callback = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda done, logs: fill() if done == epoch else None
+    )
+    make = lambda: small("dense_ae", hidden_units=(16,))  # noqa: E731
+    options = {"batch_size": 64, "limit": SAMPLES, "seed": 3, "verbose": False}
+    whole = aezoo.train(make(), "digits", 4, tmp_path / "whole", **options)
+    out = tmp_path / "run"
+    try:
+        if epoch is None:
+            fill()
+        with pytest.raises(OSError, match=r"The place must have room .*Received: .*run"):
+            aezoo.train(make(), "digits", 4, out, callbacks=(callback,), **options)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(out.glob(".*"))
+    kept = sorted(path.name for path in out.glob("*.keras"))
+    assert kept == ([] if epoch is None else [f"checkpoint-{epoch + 1:04}.keras"])
+    assert_same_run(whole, aezoo.train(make(), "digits", 4, out, resume=epoch is not None,
+                                       **options))  # fmt: skip
+
+
 def test_older_checkpoints_that_a_kill_left_are_removed(tmp_path):
     """A kill between the writing of one and the removal of the one before leaves both."""
     out = tmp_path / "run"
