@@ -6,9 +6,11 @@ import contextlib
 import csv
 import datetime
 import importlib.metadata
+import operator
 import os
 import pathlib
 import platform
+import shlex
 import sys
 import tempfile
 
@@ -35,28 +37,35 @@ def circumstances() -> dict:
     with contextlib.suppress(OSError):  # a machine that tells it otherwise
         lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
         cpu = next((line.split(":")[1].strip() for line in lines if "model name" in line), cpu)
+    started = pathlib.Path(sys.argv[0])
+    program = (
+        ["python", "-m", started.parent.name] if started.stem == "__main__" else [started.name]
+    )
+    if "KERAS_BACKEND" in os.environ:
+        program.insert(0, f"KERAS_BACKEND={os.environ['KERAS_BACKEND']}")
     return {
-        "command": f"python -m benchmarks {' '.join(sys.argv[1:])}",
+        "command": shlex.join([*program, *sys.argv[1:]]),
         "date": datetime.date.today().isoformat(),
         "cpu": f"{cpu}, {len(os.sched_getaffinity(0))} cores",
         "load": f"{LOAD_BEFORE:.1f}",
     }
 
 
-def write(rows, task, key: str | None = None) -> list[dict]:
+def write(rows, task, key: str | tuple[str, ...] = ()) -> list[dict]:
     """The rows as CSV; returns those that the file holds now.
 
-    Each row says when, where and by which command it was measured. With a `key`, rows of the file
-    that have other values in that column are kept.
+    Each row says when, where and by which command it was measured. With a `key`, one column or
+    more, rows of the file that have other values there are kept.
     """
     about = circumstances()
     rows = [{**row, **about} for row in rows]
     RESULTS.mkdir(exist_ok=True)
     path = path_of(task)
     if key and path.exists():
+        identity = operator.itemgetter(*([key] if isinstance(key, str) else key))
         with path.open(newline="") as file:
-            new = {row[key] for row in rows}
-            rows = [row for row in csv.DictReader(file) if row[key] not in new] + rows
+            new = {identity(row) for row in rows}
+            rows = [row for row in csv.DictReader(file) if identity(row) not in new] + rows
     temporary = path.with_suffix(".writing")
     with temporary.open("w", newline="") as file:
         names = dict.fromkeys(name for row in rows for name in row)

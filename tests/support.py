@@ -1,17 +1,16 @@
 """What each model supports, found out by the tests themselves.
 
 A test of one model, parametrised by its `name`, says with `@pytest.mark.support("litert")` what
-it shows; without a column, it shows the Keras backend that it runs on. `pytest --support` then
+it shows; without a column, it shows the Keras backend that it runs on. Only trainings of 200
+steps do, in test_two_hundred_steps.py. `pytest --support` then
 writes a cell for each model and column into the results from which the README's table is made:
 "yes" where all of these tests passed, else the reason that they gave to `pytest.skip`.
 """
 
-import csv
-
 import keras
 import pytest
 
-from benchmarks._results import path_of, write
+from benchmarks._results import write
 
 _outcomes: dict[tuple[str, str], list[str]] = {}
 
@@ -52,14 +51,9 @@ def pytest_sessionfinish(session):
     if not session.config.getoption("--support") or hasattr(session.config, "workerinput"):
         return
     found = {cell: min(outcomes, key="yes".__eq__) for cell, outcomes in _outcomes.items()}
-    path = path_of("support")
-    if path.exists():
-        with path.open(newline="") as file:
-            old = {(row["model"], row["column"]): row["value"] for row in csv.DictReader(file)}
-        found = {**old, **found}
     rows = [
         {"model": model, "column": column, "value": value}
         for (model, column), value in sorted(found.items())
     ]
     if rows:
-        write(rows, "support")
+        write(rows, "support", key=("model", "column"))

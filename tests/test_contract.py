@@ -40,9 +40,7 @@ SHARED = {
 }
 
 
-@pytest.fixture(
-    params=[pytest.param(name, marks=pytest.mark.support()) for name in MODELS], scope="module"
-)
+@pytest.fixture(params=MODELS, scope="module")
 def name(request):
     """The model; a module's scope runs the tests of one model together."""
     return request.param

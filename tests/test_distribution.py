@@ -117,7 +117,6 @@ def test_two_devices_train_as_one(name, mirrored):
 
 
 @pytest.mark.slow
-@pytest.mark.support("mirrored")
 @pytest.mark.parametrize("name", MODELS)
 def test_two_devices_train_the_whole_zoo_as_one(name, zoo_mirrored):
     check_devices(name, zoo_mirrored)
@@ -143,7 +142,6 @@ def test_two_workers_train_as_one(name, workers, mirrored):
 
 
 @pytest.mark.slow
-@pytest.mark.support("multi-worker")
 @pytest.mark.parametrize("name", MODELS)
 def test_two_workers_train_the_whole_zoo_as_one(name, zoo_workers, zoo_mirrored):
     check_workers(name, zoo_workers, zoo_mirrored)

@@ -33,7 +33,8 @@ def test_examples_run(module, tmp_path, monkeypatch):
 def test_every_public_name_has_a_docstring_of_its_own():
     rooms = [aezoo, aezoo.data, aezoo.layers, aezoo.plots, aezoo.callbacks]
     for room in rooms:
-        for name, thing in vars(room).items():
+        for name in dir(room):
+            thing = getattr(room, name)
             if name.startswith("_") or not callable(thing):
                 continue
             if getattr(thing, "__module__", "").startswith("aezoo"):

@@ -31,7 +31,6 @@ def trained(digits):
     return get
 
 
-@pytest.mark.support("saved_model")
 def test_saved_model(name, trained, digits, tmp_path):
     import tensorflow as tf
 
@@ -43,7 +42,6 @@ def test_saved_model(name, trained, digits, tmp_path):
     assert found.mse == pytest.approx(found.model_mse, rel=1e-3)
 
 
-@pytest.mark.support("onnx")
 def test_onnx(name, trained, digits, tmp_path):
     import onnxruntime
 
@@ -59,7 +57,6 @@ def test_onnx(name, trained, digits, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.support("litert")
 def test_litert(name, trained, digits, tmp_path):
     model = trained(name)
     found = aezoo.export(model, tmp_path / "model.tflite", "litert", data=digits)
@@ -68,7 +65,6 @@ def test_litert(name, trained, digits, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.support("int8")
 def test_int8(name, trained, digits, tmp_path):
     model = trained(name)
     found = aezoo.export(model, tmp_path / "model.tflite", "litert", quantize="int8", data=digits)

@@ -44,7 +44,6 @@ def trained(name, x, weights=None):
     return model, losses[-1]
 
 
-@pytest.mark.support("float16")
 @pytest.mark.parametrize("name", quick_for(("conv_ae", "masked_ae", "pca_ae", "vae", "vq_vae")))
 def test_mixed_float16(name, policy, in_float32, digits, tmp_path):
     expected = in_float32(name)
@@ -65,7 +64,6 @@ def test_mixed_float16(name, policy, in_float32, digits, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.support("bfloat16")
 def test_mixed_bfloat16(name, policy, in_float32, digits):
     expected = in_float32(name)
     policy("mixed_bfloat16")
