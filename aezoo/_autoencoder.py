@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
+
 import keras
 import numpy as np
 from keras import ops
 
 from aezoo import _checks
 from aezoo._arguments import as_json, check_positive_integer, check_seed
-from aezoo._checks import as_array, batches, inputs_of, is_array, is_dataset, samples_of, to_numpy
+from aezoo._checks import (
+    as_array,
+    batches,
+    inputs_of,
+    is_array,
+    is_dataset,
+    recut,
+    samples_of,
+    to_numpy,
+)
 from aezoo._jax import keeping_variables
 from aezoo._pixels import PixelModel, scale_pixels
 from aezoo._quiet import without_retracing_warnings
@@ -139,8 +150,9 @@ class Autoencoder(PixelModel):
 
         Args:
             x: Array (samples, *input_shape) or a dataset of batches of it. `fit(x)`,
-                `fit(x, x)` and datasets of x or (x, x) train the same weights; a model
-                without corruption learns (noisy, clean) pairs as well.
+                `fit(x, x)` and datasets of x or (x, x) train the same weights where the batches
+                are the same (arrays are shuffled unless `shuffle=False`); a model without
+                corruption learns (noisy, clean) pairs as well.
             y: None, or clean targets of the shape of the reconstruction.
             batch_size: For arrays; 32 if None.
             epochs: Number of passes over the data.
@@ -344,17 +356,27 @@ class Autoencoder(PixelModel):
         return self._corrupted_pairs(x, VALIDATION_SEED), None
 
     def _corrupted_pairs(self, data, seed, batch_size: int = 256):
-        """(corrupted, clean, ...) for each batch; the model's own noise is not advanced."""
+        """(corrupted, clean, ...) for each batch; the model's own noise is not advanced.
+
+        Samples are corrupted in blocks of `batch_size`, so that a sample has the same noise
+        whatever batches it comes in.
+        """
         if self.corruption is None:
             raise ValueError("The model must have a corruption layer. Received: corruption=None")
         config = self.corruption.get_config()
         if "seed" in config:
             config["seed"] = seed
         layer = type(self.corruption).from_config(config)
-        for batch in batches(data, batch_size):
+
+        def corrupted(block):
+            return to_numpy(layer(scale_pixels(ops.convert_to_tensor(block)), training=True))
+
+        ahead, again, given = itertools.tee(batches(data, batch_size), 3)
+        blocks = recut((to_numpy(inputs_of(one)) for one in ahead), itertools.repeat(batch_size))
+        noisy = recut(map(corrupted, blocks), (len(inputs_of(one)) for one in again))
+        for batch, inputs in zip(given, noisy, strict=False):
             clean, *rest = batch if isinstance(batch, (tuple, list)) else (batch,)
-            corrupted = layer(scale_pixels(ops.convert_to_tensor(clean)), training=True)
-            yield (corrupted, *(rest or (clean,)))
+            yield (inputs, *(rest or (clean,)))
 
 
 def _per_sample(sample_weight, y_pred):

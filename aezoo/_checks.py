@@ -53,14 +53,9 @@ def as_array(data):
         ValueError: if a list is uneven, or a masked array has masked entries.
     """
     if isinstance(data, np.ma.MaskedArray):
-        if np.ma.is_masked(data):
-            where = tuple(int(i) for i in np.argwhere(np.ma.getmaskarray(data))[0])
-            raise ValueError(
-                "Data must not have masked entries, whose values mean nothing; fill them first, "
-                f"with aezoo.impute for one. Received: a masked array with a mask at {where}"
-            )
+        check_unmasked(data)
         data = data.data
-    if type(data).__module__.startswith("scipy.sparse"):
+    if is_sparse(data):
         data = data.toarray()
     if isinstance(data, (list, tuple)) or hasattr(data, "to_numpy"):
         try:
@@ -72,6 +67,21 @@ def as_array(data):
             ) from error
         return array
     return scale_for_torch(data)
+
+
+def is_sparse(data) -> bool:
+    """Whether `data` is one of scipy's sparse matrices, told without importing scipy."""
+    return type(data).__module__.startswith("scipy.sparse")
+
+
+def check_unmasked(data, where: str = "") -> None:
+    """Refuses masked entries, which would be learnt as whatever value lies under the mask."""
+    if np.ma.is_masked(data):
+        first = tuple(int(i) for i in np.argwhere(np.ma.getmaskarray(data))[0])
+        raise ValueError(
+            "Data must not have masked entries, whose values mean nothing; fill them first, "
+            f"with aezoo.impute for one. Received: a masked array with a mask at {first}{where}"
+        )
 
 
 def scale_for_torch(data):
@@ -121,6 +131,7 @@ def check_fit_options(options: dict) -> None:
             f"Received: {weights!r}"
         )
     if weights is not None:
+        check_unmasked(weights)
         check_weights(to_numpy(weights))
     if options.get("class_weight") is not None:
         raise ValueError(
@@ -144,6 +155,21 @@ def joined(parts: list, name: str = "Input") -> np.ndarray:
     if not parts:
         raise ValueError(f"{name} must hold at least one sample. Received: no batches")
     return np.concatenate(parts)
+
+
+def recut(parts, sizes):
+    """The rows of arrays in a row, cut anew into so many each; the last may have fewer."""
+    parts, rows = iter(parts), None
+    for size in sizes:
+        while rows is None or len(rows) < size:
+            more = next(parts, None)
+            if more is None:
+                break
+            rows = more if rows is None else np.concatenate([rows, more])
+        if rows is None or not len(rows):
+            return
+        yield rows[:size]
+        rows = rows[size:]
 
 
 def inputs_of(batch):
@@ -308,11 +334,13 @@ class BatchCheck:
         inputs, targets, weights = samples_of(batch), None, None
         if isinstance(batch, (tuple, list)):
             targets, weights = (*batch[1:3], None, None)[:2]
-        if not hasattr(inputs, "shape"):
+        if not hasattr(inputs, "shape") or is_sparse(inputs):
             raise ValueError(
                 "`x` must give one array of inputs per batch. "
                 f"Received: a batch of type {type(inputs).__name__}{where}"
             )
+        for part in (inputs, targets, weights):
+            check_unmasked(part, where)
         check_inputs(inputs, self.input_shape, where=where)
         if targets is None:
             check_values(inputs, *self.range, where=where)

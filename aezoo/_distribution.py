@@ -5,7 +5,8 @@ A model that was made under `tf.distribute.MirroredStrategy` or
 `strategy.reduce`. Every worker is given the same batches; each replica takes its rows of each
 batch, as many as any other or one fewer, and its gradient counts for these rows. So a step is
 that of one device on the whole batch, the last and smaller one too. A batch of fewer rows than
-replicas is filled up with a copy, which counts for nothing but the figures of that batch.
+replicas is filled up with a copy, which counts in the figures and statistics of that batch, but
+not in its gradient.
 """
 
 from __future__ import annotations

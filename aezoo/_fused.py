@@ -3,15 +3,18 @@
 The pipeline is cut into blocks of K batches. One call of the train function takes a block
 and runs K steps in one `while` loop, with forward pass, backward pass, optimizer, metrics
 and noise inside. Each step is Keras's own `train_step` on the same batch as in Keras's own
-loop, so the result is the same; only what Keras does around a step is gone. The last block of
+loop, so the result is the same up to rounding, but for noise, which XLA draws in another way; only
+what Keras does around a step is gone. The last block of
 an epoch is padded to K and says how many batches it holds, so that one compilation serves all.
 """
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import dis
+import functools
 import math
 import types
 import warnings
@@ -26,6 +29,7 @@ from aezoo.data._pipeline import Rows, from_batches, rows_of
 LONGEST_BLOCK = 256
 LONGEST_CONVOLUTIONAL_BLOCK = 16
 BLOCK_BYTES = 8 * 1024**2
+MOST_HELD = 1000  # objects that are looked through for a model
 STEPS_WORTH_COMPILING = 100  # in an epoch: the choice must not depend on the number of epochs
 
 
@@ -218,8 +222,9 @@ def _acts_on_batches(callback) -> bool:
     """Whether a callback may read or change the model between two batches.
 
     Such a callback needs each step to be over before the next one begins. What it does is told
-    from its code: one that touches `self.model` for more than `stop_training`, or that reaches a
-    model, a layer, an optimizer or a variable from elsewhere.
+    from its code and from what it holds: one that touches `self.model` for more than
+    `stop_training`, or that reaches a model, a layer, an optimizer or a variable from elsewhere:
+    in its attributes, in what these hold, or through the functions that it calls.
     """
     if isinstance(callback, keras.callbacks.TerminateOnNaN):
         return False
@@ -227,7 +232,7 @@ def _acts_on_batches(callback) -> bool:
         callback, keras.callbacks.LambdaCallback
     ):
         return True
-    if any(isinstance(value, _ACTIVE) for key, value in vars(callback).items() if key != "_model"):
+    if _holds_a_model(callback):
         return True
     functions = [value for name, value in vars(callback).items() if name in HOOKS]
     for owner in type(callback).__mro__:
@@ -241,7 +246,30 @@ def _acts_on_batches(callback) -> bool:
     )
 
 
-def _touches_a_model(function) -> bool:
+def _holds_a_model(value, seen=None) -> bool:
+    """Whether a model or a part of one can be reached through attributes and containers."""
+    seen = set() if seen is None else seen
+    if isinstance(value, _ACTIVE):
+        return True
+    if id(value) in seen or len(seen) > MOST_HELD or isinstance(value, (type, types.ModuleType)):
+        return False
+    seen.add(id(value))
+    if isinstance(value, dict):
+        inside = [*value.values()]
+    elif isinstance(value, (list, tuple, set, frozenset, collections.deque)):
+        inside = [*value]
+    elif isinstance(value, types.MethodType):
+        inside = [value.__self__]
+    elif isinstance(value, types.FunctionType):
+        inside = [*_closure(value).values(), *(value.__defaults__ or ())]
+    elif isinstance(value, functools.partial):
+        inside = [value.func, *value.args, *value.keywords.values()]
+    else:
+        inside = [part for key, part in getattr(value, "__dict__", {}).items() if key != "_model"]
+    return any(_holds_a_model(part, seen) for part in inside)
+
+
+def _touches_a_model(function, seen=()) -> bool:
     instructions = _instructions(function.__code__)
     for one, following in zip(instructions, [*instructions[1:], None], strict=True):
         if one.argval in ("model", "_model") and one.opname.startswith(("LOAD", "STORE")):
@@ -250,7 +278,17 @@ def _touches_a_model(function) -> bool:
                 return True
     known = {**function.__globals__, **_closure(function)}
     names = {one.argval for one in instructions if isinstance(one.argval, str)}
-    return any(isinstance(known.get(name), _ACTIVE) for name in names)
+    for value in [known[name] for name in names if name in known]:
+        if _holds_a_model(value):
+            return True
+        own = isinstance(value, types.FunctionType) and _package(value) == _package(function)
+        if own and value not in (*seen, function) and _touches_a_model(value, (*seen, function)):
+            return True
+    return False
+
+
+def _package(function) -> str:
+    return (function.__module__ or "").split(".")[0]
 
 
 def _instructions(code) -> list:

@@ -215,14 +215,21 @@ class VariationalAutoencoder(DrawingAutoencoder, GenerativeAutoencoder):
             return x
         if to_numpy(ops.convert_to_tensor(self.optimizer.iterations)) > 0:
             return x
-        if is_array(x):
-            first = x[:: max(1, len(x) // VARIANCE_SAMPLES)]
-        elif isinstance(x, Iterator):
-            first = next(x)
-            x = itertools.chain([first], x)
+        known = x if is_array(x) else None
+        if hasattr(x, "aezoo_rows"):  # the arrays behind a pipeline of `aezoo.data.load`
+            known = x.aezoo_rows.columns[0]
+        if known is not None:
+            first = [known[:: max(1, len(known) // VARIANCE_SAMPLES)]]
         else:
-            first = next(iter(batches(x)))
-        clean = to_numpy(scale_pixels(samples_of(first)))
+            first, given = [], x if isinstance(x, Iterator) else batches(x)
+            while sum(len(samples_of(batch)) for batch in first) < VARIANCE_SAMPLES:
+                batch = next(given, None)
+                if batch is None:
+                    break
+                first.append(batch)
+            if given is x:
+                x = itertools.chain(first, x)
+        clean = np.concatenate([to_numpy(scale_pixels(samples_of(batch))) for batch in first])
         self.decoder.get_layer("log_variance").begin_at(float(clean.var(0).mean()) + 1e-6)
         return x
 

@@ -13,8 +13,9 @@ from fnmatch import fnmatchcase
 import keras
 import numpy as np
 
-from aezoo._arguments import check_flag, check_text, is_integer, nearest, shortened
+from aezoo._arguments import check_flag, check_text, is_integer, shortened
 from aezoo._dry_run import memory, sizes_of
+from aezoo._index import unknown_model
 from aezoo._pretrained import (
     check_fits,
     find_folder,
@@ -133,31 +134,8 @@ def list_models(pattern: str = "*") -> list[str]:
 def get_factory(name: str) -> Callable:
     """The factory of that name; a ValueError names the nearest ones."""
     if not isinstance(name, str) or name not in _zoo():
-        raise ValueError(
-            f"`model` must be one of {', '.join(list_models())}"
-            f"{nearest(name, list_models())}. Received: {name!r}"
-        )
+        raise unknown_model(name, list_models())
     return _zoo()[name]
-
-
-def paper(factory: Callable) -> str:
-    """Authors and year, as the `Reference:` section of the docstring begins."""
-    reference = inspect.getdoc(factory).split("Reference:\n")[-1]
-    return reference.split('"')[0].strip().rstrip(",")
-
-
-def markdown_table() -> str:
-    """The zoo as the table of the README."""
-    lines = ["| model | what it is | paper |", "|---|---|---|"]
-    for name in list_models():
-        factory = get_factory(name)
-        lines.append(f"| `{name}` | {summary(factory)} | {paper(factory)} |")
-    return "\n".join(lines)
-
-
-def summary(factory: Callable) -> str:
-    """The first line of the docstring."""
-    return inspect.getdoc(factory).splitlines()[0]
 
 
 def create(name: str, *args, **kwargs):

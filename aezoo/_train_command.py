@@ -9,9 +9,10 @@ import sys
 from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from aezoo._arguments import check_choice
+from aezoo._index import summaries, unknown_model
 from aezoo._options import NO_SETTINGS, flag, option, options, parse
 
 FACTORY_ONLY = ("input_shape", "compile", "name")
@@ -27,14 +28,22 @@ class TrainCommands(TyperGroup):
     """`aezoo train MODEL`: one command a model, with the options of its factory."""
 
     def list_commands(self, ctx):
-        import aezoo
-
-        return aezoo.list_models()
+        return list(summaries())
 
     def get_command(self, ctx, cmd_name):
+        known = summaries()
+        if cmd_name not in known:
+            raise unknown_model(cmd_name, list(known))
+        return TrainCommand(cmd_name, help=known[cmd_name])
+
+
+class TrainCommand(TyperCommand):
+    """A name and a line of help; the options are read from the factory when they are needed."""
+
+    def make_context(self, *args, **options):
         from aezoo._registry import get_factory
 
-        return _train_command(cmd_name, get_factory(cmd_name))
+        return _train_command(self.name, get_factory(self.name)).make_context(*args, **options)
 
 
 train_app = typer.Typer(cls=TrainCommands, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -73,7 +82,6 @@ def train_callback(
 def _train_command(name, factory):
     """A command whose options are the arguments of the factory and of the recipe."""
     from aezoo import train
-    from aezoo._registry import summary
 
     factory_options = options(factory, FACTORY_ONLY)
     recipe_options = options(train, NO_SETTINGS)
@@ -101,7 +109,7 @@ def _train_command(name, factory):
             given["precision"],
         )
 
-    command.__doc__ = summary(factory)
+    command.__doc__ = summaries()[name]
     parameters = {**own, **factory_options, **recipe_options}
     command.__signature__ = inspect.Signature(list(parameters.values()))
     command.__annotations__ = {key: made.annotation for key, made in parameters.items()}

@@ -70,7 +70,7 @@ def list_command(
     from rich.console import Console
     from rich.table import Table
 
-    from aezoo._registry import get_factory, list_models, markdown_table, paper, summary
+    from aezoo._index import markdown_table, paper, summaries
 
     if markdown:
         print(markdown_table())
@@ -79,9 +79,8 @@ def list_command(
         _list_weights(pattern)
         return
     table = Table("model", "what it is", "paper")
-    for name in list_models(pattern):
-        factory = get_factory(name)
-        table.add_row(name, summary(factory), paper(factory))
+    for name, what in summaries(pattern).items():
+        table.add_row(name, what, paper(name))
     Console().print(table)
 
 

@@ -22,6 +22,7 @@ from tests.conftest import is_closed_form, most, small
 BATCH = 48
 FEW = ("dense_ae", "pca_ae", "vq_vae")
 SAVED = ("conv_ae", "dense_ae", "pca_ae")
+VARIANTS = {"sparse_ae of kl": {"penalty": "kl"}}  # whose statistics are of the whole batch
 OWN_NOISE = {"adversarial_ae", "denoising_ae", "masked_ae", "vae", "wae"}
 
 
@@ -30,13 +31,13 @@ def data():
     return aezoo.data.arrays("digits")[:71]
 
 
-def made(name, compiled):
+def made(name, compiled, **variant):
     """Under SGD where a step is to be the same to the last digit, as Adam hides its scale.
 
     The steps of dense_ae alone are compiled, unless `--compiled` is given.
     """
     options = {} if name in OWN_NOISE else {"optimizer": "sgd", "learning_rate": 0.1}
-    model = small(name, **options)
+    model = small(name, **options, **variant)
     model.run_eagerly = model.encoder.run_eagerly = not compiled
     return model
 
@@ -50,11 +51,11 @@ def difference(one, other):
     return max(float(np.abs(a - b).max()) for a, b in pairs)
 
 
-def compared(name, compiled, scope, alone=True, saved=True):
+def compared(name, compiled, scope, alone=True, saved=True, **variant):
     """What the tests check of a model that is trained under a strategy."""
     begun, x = time.process_time(), data()
     with scope:
-        model = made(name, compiled)
+        model = made(name, compiled, **variant)
     history = trained(model)
     found = {
         "name": name,
@@ -76,7 +77,7 @@ def compared(name, compiled, scope, alone=True, saved=True):
             "reconstructions": float(np.abs(model.reconstruct(x) - whole).max()),
         }
     if alone:
-        single = made(name, False)
+        single = made(name, False, **variant)
         found["alone"] = {
             "loss": trained(single)["loss"][-1],
             "mse": float(single.reconstruction_error(x).mean()),
@@ -95,6 +96,9 @@ def mirrored(every):
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     for name in aezoo.list_models() if every else FEW:
         say(**compared(name, name == "dense_ae", strategy.scope(), saved=name in SAVED))
+    for label, variant in VARIANTS.items() if every else ():
+        found = compared(label.split()[0], False, strategy.scope(), saved=False, **variant)
+        say(**{**found, "name": label})
     conditional(strategy)
 
 

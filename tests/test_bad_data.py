@@ -149,6 +149,22 @@ def test_masked_arrays_are_not_learnt_from(model):
     assert model.encode(np.ma.masked_greater(GOOD, 2.0)).shape == (16, 4)
 
 
+@pytest.mark.parametrize("source", ["generator", "PyDataset"])
+def test_masked_and_sparse_batches_are_refused(model, source):
+    masked = np.ma.masked_invalid(bad(np.nan))
+    ones = np.ones(16, "float32")
+    few = np.ma.masked_greater(ones, 0.5)
+    for batch in ((masked, GOOD, ones), (GOOD, masked, ones), (GOOD, GOOD, few)):
+        with pytest.raises(ValueError, match=r"masked entries.*Received: .* in batch 1"):
+            model.fit(SOURCES[source]([(GOOD, GOOD, ones), batch]), verbose=0)
+    with pytest.raises(ValueError, match="masked entries"):
+        model.fit(GOOD, sample_weight=few, verbose=0)
+    flat = aezoo.dense_ae((64,), 4, (8,), seed=0)
+    x = GOOD.reshape(16, 64)
+    with pytest.raises(ValueError, match=r"one array of inputs per batch.*csr_matrix in batch 1"):
+        flat.fit(SOURCES[source]([x, scipy.sparse.csr_matrix(x)]), verbose=0)
+
+
 def test_sparse_matrices_are_taken_everywhere(digits):
     x = (digits.reshape(-1, 64)[:64] / 255).astype("float32")
     model = aezoo.dense_ae((64,), 4, (8,), seed=0)
@@ -159,6 +175,9 @@ def test_sparse_matrices_are_taken_everywhere(digits):
             model.evaluate(sparse, verbose=0), model.evaluate(x, verbose=0), rtol=1e-6
         )
         model.fit(sparse, verbose=0)
+        np.testing.assert_array_equal(aezoo.data.arrays(sparse), x)
+    run = aezoo.train(model, scipy.sparse.csr_matrix(x), epochs=1, verbose=False)
+    assert 0 < run.metrics["mse"] < 1
 
 
 def test_a_dataset_without_end_needs_a_number_of_steps(model):

@@ -195,6 +195,7 @@ def wait_for_epochs(out, epochs, process):
     raise AssertionError("the training did not get so far")
 
 
+@pytest.mark.slow
 def test_kill_9_and_resume_leave_a_whole_history(tmp_path, aezoo_here):
     out = tmp_path / "run"
     process = start(out, 40)

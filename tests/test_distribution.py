@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import aezoo
 from aezoo.cli import app
 from tests.conftest import ROOT, is_closed_form, run_python
-from tests.distribution import FEW, OWN_NOISE
+from tests.distribution import FEW, OWN_NOISE, VARIANTS
 
 MODELS = aezoo.list_models()
 
@@ -122,6 +122,12 @@ def test_two_devices_train_the_whole_zoo_as_one(name, zoo_mirrored):
     check_devices(name, zoo_mirrored)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("label", VARIANTS)
+def test_two_devices_have_the_statistics_of_one(label, zoo_mirrored):
+    check_devices(label, zoo_mirrored)
+
+
 def check_devices(name, mirrored):
     found = mirrored[name]
     check_same(found, found["alone"], name)
@@ -136,6 +142,7 @@ def test_a_conditional_model_trains_on_two_devices(mirrored):
     assert drawn == [3, 8, 8, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FEW)
 def test_two_workers_train_as_one(name, workers, mirrored):
     check_workers(name, workers, mirrored)
@@ -161,13 +168,15 @@ def check_workers(name, workers, mirrored):
         assert found["alone"]["difference"] < (1e-4 if is_closed_form(name) else 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pipeline", ["shuffled", "plain", "unknown"])
 def test_two_workers_learn_from_pipelines_as_one(pipeline, workers):
     for worker in workers:
         assert worker[pipeline]["difference"] < 1e-5
 
 
-def test_the_recipe_is_resumed_by_all_and_only_the_chief_writes(workers):
+@pytest.mark.slow
+def test_two_workers_resume_the_recipe_and_only_the_chief_writes(workers):
     chief, other = (worker["resumed"] for worker in workers)
     assert chief["stopped"] == other["stopped"] == "stopped"
     assert chief["left"] == ["checkpoint-0002.keras", "config.json", "history.csv"]
@@ -183,7 +192,8 @@ def test_the_recipe_is_resumed_by_all_and_only_the_chief_writes(workers):
     assert "outside strategy.scope()" in chief["inside"]
 
 
-def test_a_worker_that_dies_is_reported_in_bounded_time(workers):
+@pytest.mark.slow
+def test_two_workers_tell_in_bounded_time_that_one_died(workers):
     lost = workers[0]["lost"]
     assert "Another worker of this job stopped" in lost["error"]
     assert "Received: " in lost["error"]

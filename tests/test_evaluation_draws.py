@@ -34,6 +34,22 @@ def test_the_loss_of_an_evaluation_depends_on_no_batches(label, digits):
     np.testing.assert_allclose(losses[0], losses[1], rtol=2e-5)
 
 
+def test_the_noise_of_a_validation_depends_on_no_batches(digits):
+    """Arrays, and datasets of any batches, larger and smaller than the blocks of noise."""
+    import tensorflow as tf
+
+    model = make("denoising_ae", architecture="dense", hidden_units=(16,))
+    model.run_eagerly = True
+    x = digits[:600]
+    noisy = model.corrupt(x, 3)
+    losses = [model.evaluate(x, verbose=0)[0]]
+    for size in (32, 100, 600):
+        dataset = tf.data.Dataset.from_tensor_slices(x).batch(size)
+        np.testing.assert_array_equal(model.corrupt(dataset, 3), noisy)
+        losses.append(model.evaluate(dataset, verbose=0)[0])
+    np.testing.assert_allclose(losses, losses[0], rtol=1e-5)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("jit_compile", [False, True])
 @pytest.mark.parametrize("label", [*MODELS, "vae of several samples"])

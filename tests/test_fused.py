@@ -299,11 +299,29 @@ def test_a_callback_of_batches_stops_within_a_block(digits):
     assert [batch for batch in logs.seen if isinstance(batch, int)] == [0, 1, 2, 3]
 
 
+class HoldsParts(keras.callbacks.Callback):
+    def __init__(self, *parts):
+        super().__init__()
+        self.parts = {"all": [*parts]}
+
+    def on_train_batch_end(self, batch, logs=None):
+        pass
+
+
+class Box:
+    def __init__(self, network):
+        self.network = network
+
+    def look(self, batch, logs=None):
+        pass
+
+
 @pytest.mark.parametrize(
     "callback",
     [
         keras.callbacks.TerminateOnNaN(),
         keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: None),
+        HoldsParts(np.ones(3), Box("text")),
     ],
 )
 def test_callbacks_that_read_logs_alone_keep_the_blocks(callback, digits, recwarn):
@@ -327,6 +345,15 @@ class KeepsOptimizer(keras.callbacks.Callback):
         self.kept.learning_rate = 0.1
 
 
+def sets_rate(callback):
+    callback.model.optimizer.learning_rate = 0.1
+
+
+class CallsAFunction(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        sets_rate(self)
+
+
 def test_callbacks_that_work_with_the_model_get_single_batches_and_it_is_said_once(
     digits, tmp_path, monkeypatch
 ):
@@ -336,8 +363,14 @@ def test_callbacks_that_work_with_the_model_get_single_batches_and_it_is_said_on
         on_train_batch_end=lambda batch, logs: model.stop_training
     )
     checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "unused.keras", save_freq=1000)
-    for callback in (SetsRate(), KeepsOptimizer(model.optimizer), closed_over, checkpoint):
+    hidden = keras.callbacks.LambdaCallback(on_train_batch_end=Box(model.encoder).look)
+    callbacks = [
+        SetsRate(), KeepsOptimizer(model.optimizer), closed_over, checkpoint, hidden,
+        HoldsParts(model.encoder), HoldsParts(Box(model)), CallsAFunction(),
+    ]  # fmt: skip
+    for callback in callbacks:
         name = type(callback).__name__
+        _fused._said.clear()
         with pytest.warns(UserWarning, match=f"one batch per call.*the callback {name}"):
             model.fit(digits[:64], verbose=0, callbacks=[callback])
         with warnings.catch_warnings(record=True) as said:

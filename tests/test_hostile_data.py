@@ -10,7 +10,6 @@ import zipfile
 import numpy as np
 import pytest
 from PIL import Image
-from scipy import sparse
 
 from aezoo.data import arrays, load
 
@@ -158,6 +157,10 @@ def test_labels_of_npz_files(tmp_path, y):
         ({"x_train": X, "x_test": X, "y_test": X[:3, 0]}, r"Received: y_test of shape \(3,\)"),
         ({"x": X, "y": np.array(3)}, r"one label per sample"),
         ({"x": X, "x_train": X}, r"named x or x_train\. Received: both"),
+        (
+            {"x_train": X, "y_test": X[:, 0]},
+            r"inputs for its labels\. Received: y_test without x_t",
+        ),
         ({"a": X, "b": X}, r"with a, b"),
         ({}, r"with no array"),
         ({"x": np.array([["a"]])}, r"dtype <U1"),
@@ -168,6 +171,13 @@ def test_labels_of_npz_files(tmp_path, y):
 def test_npz_files_that_are_refused(tmp_path, content, message):
     np.savez(tmp_path / "t.npz", **content)
     refused(tmp_path / "t.npz", message)
+
+
+def test_other_arrays_of_an_npz_file_are_named(tmp_path):
+    np.savez(tmp_path / "t.npz", x=X, labels=X[:, 0], names=X[:, 0])
+    with pytest.warns(UserWarning, match=r"are left out: labels, names in .*t\.npz"):
+        x = arrays(tmp_path / "t.npz")
+    np.testing.assert_array_equal(x, X)
 
 
 def npy(shape, dtype="<f4"):
@@ -253,7 +263,6 @@ def test_data_frames():
     [
         (np.ma.masked_array(X, X == 3), {}, r"without masked values.*Received: 1 of 120"),
         (np.ma.masked_array(X.astype(int), X < 2), {}, r"without masked values"),
-        (sparse.csr_matrix(X), {}, r"Received: csr_matrix"),
         (None, {}, r"Received: NoneType"),
         (3, {}, r"Received: int"),
         (b"digits", {}, r"Received: bytes"),

@@ -88,6 +88,21 @@ def test_normalised_errors_are_those_of_normalised_patches():
     np.testing.assert_allclose(model.loss(x, y), expected, rtol=1e-4)
 
 
+def test_the_error_of_weighed_samples_is_that_of_their_masked_patches(digits):
+    model, x = small(), digits[:8].astype("float32") / 255
+    model.run_eagerly = True
+    weights = np.arange(8, dtype="float32")
+    found = model.evaluate(x, x, 8, sample_weight=weights, verbose=0, return_dict=True)["mse"]
+    layer = model.mask_layer
+    layer.evaluation.begin()  # the same draws again
+    layer.drawing = True
+    predicted = to_numpy(model(x, training=False))
+    layer.drawing = False
+    counted = weights[:, None, None, None] * to_numpy(model.pixel_mask((8, 8, 1)))
+    expected = (counted * (predicted - x) ** 2).sum() / counted.sum()
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
 def test_what_is_seen_stays_as_it_is(test_digits):
     model, x = small(embedding_dim=32, mask_ratio=0.5), test_digits[:40]
     model.run_eagerly = True

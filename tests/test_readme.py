@@ -7,7 +7,7 @@ import typer
 from typer.testing import CliRunner
 
 import aezoo
-from aezoo._registry import markdown_table
+from aezoo._index import markdown_table, summaries
 from aezoo.cli import app
 from benchmarks.__main__ import app as benchmarks
 from benchmarks.tables import PAGES, SECTIONS, SUPPORT, pattern, read, render
@@ -19,6 +19,7 @@ README = (ROOT / "README.md").read_text()
 def test_the_table_is_the_zoo():
     table = re.search(r"<!-- zoo -->\n(.*)\n<!-- end of zoo -->", README, re.DOTALL)[1]
     assert table == markdown_table(), "`aezoo list --markdown` prints the table"
+    assert list(summaries()) == aezoo.list_models()
 
 
 @pytest.mark.parametrize("section", SECTIONS)

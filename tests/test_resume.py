@@ -73,7 +73,7 @@ CASES = {
         ("denoising_ae", 0, (2,)),
         ("vae", None, (0, 1)),
         pytest.param("masked_ae", 0, (1, 2), marks=pytest.mark.slow),
-        ("vq_vae", None, (1,)),
+        pytest.param("vq_vae", None, (1,), marks=pytest.mark.slow),
         *(pytest.param(name, None, (0, 2), marks=pytest.mark.slow) for name in CASES),
     ],
 )
@@ -229,7 +229,9 @@ def test_sigterm_to_the_command_line_exits_with_143(monkeypatch, tmp_path, capsy
         assert exit.value.code == 143
 
 
-@pytest.mark.parametrize("epoch", [None, 1, 3])
+@pytest.mark.parametrize(
+    "epoch", [pytest.param(epoch, marks=pytest.mark.slow) for epoch in (None, 1)] + [3]
+)
 def test_a_disk_without_room_ends_in_a_sentence_and_loses_no_epoch(epoch, tmp_path):
     """Before the first epoch, at the checkpoint behind the third, at the model in the end."""
     resource = pytest.importorskip("resource")

@@ -88,8 +88,12 @@ def test_a_reader_that_goes_away_is_no_error(arguments):
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--help",), ("evaluate", "--help"), ("trian",), ("detect", "--rat")]
-)
+    "arguments",
+    [
+        ("--help",), ("list",), ("evaluate", "--help"), ("train", "--help"), ("trian",),
+        ("train", "dense_ea"), ("detect", "--rat"),
+    ],
+)  # fmt: skip
 def test_help_and_typos_do_not_wait_for_keras(arguments):
     code = f"""
 import sys
@@ -99,29 +103,11 @@ try:
     main()
 except SystemExit:
     sys.exit(len({{"keras", "tensorflow", "sklearn"}} & set(sys.modules)))
+assert not {{"keras", "tensorflow", "sklearn"}} & set(sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "Usage: aezoo" in done.stdout + done.stderr
-
-
-def test_any_module_can_be_the_first_that_is_imported():
-    code = """
-import importlib, pkgutil, sys
-import aezoo
-names = [found.name for found in pkgutil.walk_packages(aezoo.__path__, "aezoo.")]
-assert "aezoo.models.vae" in names
-for name in names:
-    if name != "aezoo.__main__":
-        for loaded in [loaded for loaded in sys.modules if loaded.split(".")[0] == "aezoo"]:
-            del sys.modules[loaded]
-        importlib.import_module(name)
-"""
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=600)
-    # by the command line too, whose modules are imported when they are used
-    listed = subprocess.run([sys.executable, "-m", "aezoo", "list"], capture_output=True, text=True)
-    assert listed.returncode == 0
-    assert "vq_vae" in listed.stdout
+    assert any(word in done.stdout + done.stderr for word in ("Usage: aezoo", "dense_ae"))
 
 
 def test_public_names():

@@ -63,6 +63,8 @@ def test_fine_tune_as_the_readme_calls_it_lowers_the_test_error(seed, test_digit
 
 
 def test_a_learnt_variance_begins_at_that_of_the_data_and_comes_near_the_best(digits):
+    import tensorflow as tf
+
     x = digits.astype("float32") / 255
     options = {"likelihood": "gaussian", "hidden_units": (64,), "seed": 0}
     models = {kind: aezoo.vae((8, 8, 1), 8, variance=kind, **options)
@@ -72,6 +74,18 @@ def test_a_learnt_variance_begins_at_that_of_the_data_and_comes_near_the_best(di
     models["learnt"].fit(x[:4], batch_size=4, verbose=0)  # one step
     began = float(np.exp(np.asarray(layer.log_variance)))
     assert began == pytest.approx(x[:4].var(0).mean(), rel=0.05)
+    variance = x.var(0).mean()  # whatever brings the data, and however small its batches are
+    brought = (
+        aezoo.data.load(x, batch_size=1, shuffle=False),
+        tf.data.Dataset.from_tensor_slices(x).batch(1),
+        iter(np.split(x, len(x))),
+    )
+    for data in brought:
+        model = aezoo.vae((8, 8, 1), 8, variance="learnt", **options)
+        model._begin(data)
+        layer = model.decoder.get_layer("log_variance")
+        found = float(np.exp(np.asarray(layer.log_variance)))
+        assert found == pytest.approx(variance, rel=0.01)
     losses = {}
     for kind, model in models.items():
         model.run_eagerly = False

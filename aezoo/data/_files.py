@@ -59,6 +59,21 @@ def _from_npz(path):
                         f"{y.shape} for {name} of shape {x.shape} in {path}"
                     )
                 parts[name[2:] or "train"] = (x, y)
+        alone = sorted(
+            name for name in names if name.startswith("y") and f"x{name[1:]}" not in names
+        )
+        if parts and alone:
+            raise ValueError(
+                "`source` must have inputs for its labels. "
+                f"Received: {alone[0]} without x{alone[0][1:]} in {path}"
+            )
+        others = sorted(name for name in names if name[:1] not in ("x", "y"))
+        if parts and others:
+            warnings.warn(
+                "Arrays with other names than x, y, x_train and so on are left out: "
+                f"{', '.join(others)} in {path}.",
+                stacklevel=3,
+            )
         if parts:
             order = sorted(parts, key=lambda part: (part != "train", part))
             return ArraySource({part: parts[part] for part in order}, order[0])

@@ -9,7 +9,7 @@ from numbers import Real
 import numpy as np
 
 from aezoo._arguments import check_path
-from aezoo._checks import is_array
+from aezoo._checks import is_array, is_sparse
 
 VALIDATION_ORDER_SEED = 0
 
@@ -168,6 +168,8 @@ def from_array(array) -> ArraySource:
         )
     if hasattr(array, "to_numpy") and hasattr(array, "columns"):
         array = _from_frame(array)
+    if is_sparse(array):
+        array = array.toarray()
     try:
         x = np.asarray(array)
     except Exception:  # lists of different lengths, or whatever a class of the user's own raises

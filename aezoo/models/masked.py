@@ -262,6 +262,10 @@ class MaskedAutoencoder(DrawingAutoencoder):
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         mask = None if keras.backend.backend() == "jax" else self.pixel_mask(y_pred.shape[1:])
-        if mask is not None and sample_weight is None:
-            sample_weight = mask[..., 0]
+        if mask is not None:
+            mask = mask[..., 0]
+            if sample_weight is not None:
+                weights = ops.cast(sample_weight, mask.dtype)
+                mask *= ops.reshape(weights, (-1, 1, 1)) if len(weights.shape) < 3 else weights
+            sample_weight = mask
         return super().compute_metrics(x, y, y_pred, sample_weight)
