@@ -31,6 +31,7 @@ PROGRAMS = {
     "import tensorflow": ["-c", "import tensorflow"],
     "import keras": ["-c", "import keras"],
     "import aezoo": ["-c", "import aezoo"],
+    "from aezoo import dense_ae": ["-c", "from aezoo import dense_ae"],
     "import torch": ["-c", "import torch"],
     "aezoo --help": ["-m", "aezoo", "--help"],
     "aezoo list": ["-m", "aezoo", "list"],
