@@ -1,3 +1,5 @@
-from aezoo.cli import main
+"""`python -m aezoo`: the command line."""
+
+from aezoo.cli.app import main
 
 main()

@@ -7,23 +7,24 @@ from aezoo import layers as layers
 from aezoo import metrics as metrics
 from aezoo import plots as plots
 from aezoo import transfer as transfer
-from aezoo._autoencoder import Autoencoder as Autoencoder
-from aezoo._build import autoencoder as autoencoder
-from aezoo._compare import Comparison as Comparison
-from aezoo._compare import compare as compare
-from aezoo._evaluate import evaluate as evaluate
-from aezoo._export import Export as Export
-from aezoo._export import export as export
-from aezoo._impute import impute as impute
-from aezoo._pretrained import list_weights as list_weights
-from aezoo._pretrained import save_pretrained as save_pretrained
-from aezoo._registry import create as create
-from aezoo._registry import list_models as list_models
-from aezoo._registry import register as register
-from aezoo._report_card import ReportCard as ReportCard
-from aezoo._training import Run as Run
-from aezoo._training import train as train
 from aezoo._version import __version__ as __version__
-from aezoo._weights import load_model as load_model
+from aezoo.closed_form import *  # noqa: F403  two stars, as both rooms
 from aezoo.closed_form import ClosedForm as ClosedForm
-from aezoo.models import *  # noqa: F403  the one star: models/__init__.py is the index of the zoo
+from aezoo.evaluation.comparison import Comparison as Comparison
+from aezoo.evaluation.comparison import compare as compare
+from aezoo.evaluation.report import evaluate as evaluate
+from aezoo.evaluation.report_card import ReportCard as ReportCard
+from aezoo.exporting.exporter import Export as Export
+from aezoo.exporting.exporter import export as export
+from aezoo.imputation import impute as impute
+from aezoo.model_classes.autoencoder import Autoencoder as Autoencoder
+from aezoo.models import *  # noqa: F403  index the factories of the zoo
+from aezoo.models._build import autoencoder as autoencoder
+from aezoo.models._registry import create as create
+from aezoo.models._registry import list_models as list_models
+from aezoo.models._registry import register as register
+from aezoo.saving.load import load_model as load_model
+from aezoo.saving.pretrained import list_weights as list_weights
+from aezoo.saving.pretrained import save_pretrained as save_pretrained
+from aezoo.training.recipe import Run as Run
+from aezoo.training.recipe import train as train

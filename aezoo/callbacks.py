@@ -12,10 +12,9 @@ import time
 import keras
 import numpy as np
 
-from aezoo._arguments import check_number, check_positive_integer
-from aezoo._checks import batches, inputs_of, to_numpy
-from aezoo._replicas import workers_of
-from aezoo._schedule import inner_optimizer
+from aezoo.backends.engine import workers_of
+from aezoo.inputs.arguments import check_number, check_positive_integer
+from aezoo.inputs.arrays import batches, inputs_of, to_numpy
 
 
 class Progress(keras.callbacks.Callback):
@@ -267,3 +266,8 @@ def terminable():
     finally:
         if takes:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def inner_optimizer(optimizer):
+    """The optimizer inside that which scales the loss under mixed_float16; else itself."""
+    return getattr(optimizer, "inner_optimizer", optimizer)

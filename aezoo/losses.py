@@ -9,7 +9,7 @@ import math
 import keras
 from keras import ops
 
-from aezoo.layers._penalty import batch_mean
+from aezoo.layers.reporting import batch_mean
 
 
 class NatsLoss(keras.losses.Loss):

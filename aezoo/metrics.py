@@ -1,13 +1,17 @@
 """Measures of reconstructions and codes: PSNR, SSIM, and registered Keras metrics."""
 
+from __future__ import annotations
+
+import math
+
 import keras
 import numpy as np
 from keras import ops
 from scipy.ndimage import uniform_filter
 
-from aezoo._arguments import check_positive_integer, check_text
-from aezoo._checks import as_array, is_array, to_numpy
-from aezoo._pixels import scale_pixels
+from aezoo.inputs.arguments import check_positive_integer, check_text
+from aezoo.inputs.arrays import as_array, is_array, to_numpy
+from aezoo.inputs.pixels import scale_pixels
 
 ACTIVE_VARIANCE = 0.01
 SSIM_WINDOW = 7
@@ -161,3 +165,46 @@ def _pair(x, y):
             f"`x` and `y` must be of one shape. Received: shapes {x.shape} and {y.shape}"
         )
     return x, y
+
+
+def score(mse: float, in_unit_range: bool = True) -> dict:
+    """MSE, and for values in [0, 1] the PSNR in dB, 10 log10(1 / MSE)."""
+    if not in_unit_range:
+        return {"mse": mse}
+    return {"mse": mse, "psnr": 10 * math.log10(1 / mse) if mse > 0 else math.inf}
+
+
+@keras.saving.register_keras_serializable("aezoo")
+class CodebookUse(keras.metrics.Metric):
+    """`perplexity`, the exponential of the entropy of the entries' use, and `used_codes`.
+
+    Args:
+        codebook_size: Number of entries.
+
+    Example:
+
+    >>> metric = CodebookUse(4)
+    >>> metric.update_state(np.array([[0, 1], [1, 0]]))
+    >>> {name: round(float(value), 3) for name, value in metric.result().items()}
+    {'perplexity': 2.0, 'used_codes': 2.0}
+    """
+
+    def __init__(self, codebook_size: int, name="codebook_use", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.codebook_size = codebook_size
+        self.counts = self.add_weight(name="counts", shape=(codebook_size,), initializer="zeros")
+
+    def update_state(self, indices, sample_weight=None):
+        """Adds the numbers of entries, integers of any shape."""
+        indices = ops.reshape(indices, (-1,))
+        ones = ops.ones_like(indices, dtype=self.dtype)
+        self.counts.assign_add(ops.segment_sum(ones, indices, self.codebook_size))
+
+    def result(self):
+        share = self.counts / ops.maximum(ops.sum(self.counts), 1.0)
+        entropy = -ops.sum(share * ops.log(ops.maximum(share, 1e-12)))
+        used = ops.sum(ops.cast(self.counts > 0, self.dtype))
+        return {"perplexity": ops.exp(entropy), "used_codes": used}
+
+    def get_config(self):
+        return {**super().get_config(), "codebook_size": self.codebook_size}

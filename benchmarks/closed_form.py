@@ -83,8 +83,8 @@ def solve(quick, rounds) -> None:
 
 def features(quick, rounds) -> None:
     import aezoo
+    from aezoo.closed_form._linear_algebra import ridge
     from aezoo.closed_form._moments import Moments
-    from aezoo.closed_form._solve import ridge
 
     x, test = load(quick)
     size = 16 if quick else 32

@@ -64,7 +64,7 @@ def reconstructions(data: str, quick: bool):
 def affine_maps(clean, tests, size: int):
     """From (name, kind, level) to what the best affine maps make of corrupted test images."""
     import aezoo
-    from aezoo._report import Baselines
+    from aezoo.training.baselines import Baselines
 
     names, found = (
         {"affine_rank": f"best affine map of rank {size}", "affine": "best affine map"},

@@ -1,4 +1,4 @@
-"""What `choose_jit` and `choose_length` of aezoo/_fused.py rest on.
+"""What `choose_jit` and `choose_length` of aezoo/backends/tensorflow_fused_steps.py rest on.
 
     python -m benchmarks.fused_choices [--quick]
 
@@ -33,7 +33,7 @@ def main(
     rounds: int = typer.Option(3, help="How often each choice has its turn."),
 ) -> None:
     import aezoo
-    from aezoo import _fused
+    from aezoo.backends import tensorflow_fused_steps as fused_steps
 
     x = aezoo.data.arrays("digits" if quick else "mnist")
     rows, lengths = [], LENGTHS[:3:2] if quick else LENGTHS
@@ -48,7 +48,7 @@ def main(
                 choices[jit_compile, length] = (model, [])
         for _ in range(2 if quick else rounds + 1):
             for (_, length), (model, seconds) in choices.items():
-                _fused.LONGEST_BLOCK = _fused.LONGEST_CONVOLUTIONAL_BLOCK = length
+                fused_steps.LONGEST_BLOCK = fused_steps.LONGEST_CONVOLUTIONAL_BLOCK = length
                 start = time.perf_counter()
                 model.fit(part, batch_size=batch, verbose=0)
                 seconds.append(time.perf_counter() - start)

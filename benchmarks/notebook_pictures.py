@@ -6,7 +6,7 @@ python -m benchmarks.notebook_pictures
 import pathlib
 import tempfile
 
-from aezoo._run_folder import replacing
+from aezoo.saving.files import replacing
 
 NOTEBOOKS = pathlib.Path(__file__).parent.parent / "notebooks"
 

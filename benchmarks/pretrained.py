@@ -67,7 +67,7 @@ def embedded(shape) -> np.ndarray:
 def figures_of(model, data: str) -> dict:
     """What the card promises, measured."""
     import aezoo
-    from aezoo._report import Baselines, measure
+    from aezoo.training.baselines import Baselines, measure
 
     train, test = aezoo.data.load(data, shuffle=False), aezoo.data.load(data, "test")
     found = measure(model, test, Baselines(model, train))
@@ -102,8 +102,8 @@ def probes_of(model, data: str) -> dict:
 def make(run: pathlib.Path) -> dict:
     """The pretrained folder of one run; returns a row of the results."""
     import aezoo
-    from aezoo._pretrained import SHIPPED
-    from aezoo._recipes import read_recipe
+    from aezoo.cli.recipe_files import read_recipe
+    from aezoo.saving.pretrained import SHIPPED
 
     name = run.name
     recipe = read_recipe(name)
@@ -124,7 +124,7 @@ def make(run: pathlib.Path) -> dict:
 def measure_again(name: str, recipe: dict) -> dict:
     """Measures shipped weights and writes their card's figures; returns a row of the results."""
     import aezoo
-    from aezoo._pretrained import SHIPPED
+    from aezoo.saving.pretrained import SHIPPED
 
     folder = SHIPPED / name
     model = aezoo.create(recipe["model"], weights=name.split(".", 1)[1])
@@ -145,7 +145,7 @@ def main(
 ) -> None:
     print("keras", importlib.metadata.version("keras"))
     if measure:
-        from aezoo._recipes import list_recipes, read_recipe
+        from aezoo.cli.recipe_files import list_recipes, read_recipe
 
         for shipped in list_recipes():
             if name in (None, shipped):

@@ -5,7 +5,7 @@ import pathlib
 import matplotlib
 
 import aezoo
-from aezoo import _report
+from aezoo.training import baselines as _report
 
 OUT = pathlib.Path(__file__).parent / "results" / "denoising-digits.svg"
 

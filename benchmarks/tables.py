@@ -9,7 +9,7 @@ import csv
 import pathlib
 import re
 
-from aezoo._pretrained import SHIPPED, read_card
+from aezoo.saving.pretrained import SHIPPED, read_card
 from benchmarks import code_size as code_size_task
 from benchmarks import denoising as denoising_task
 from benchmarks import scaling, scaling_sizes

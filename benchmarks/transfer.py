@@ -45,7 +45,7 @@ def data(name, quick):
 
 def moved_by(name) -> float:
     """The level of the affine maps in the training of shipped weights."""
-    from aezoo._recipes import read_recipe
+    from aezoo.cli.recipe_files import read_recipe
 
     recipe = read_recipe(name)
     if recipe["arguments"].get("corruption") == "affine":
@@ -100,7 +100,7 @@ def all_labels(quick):
 
     import aezoo
     from aezoo import transfer
-    from aezoo._seeds import Seeds
+    from aezoo.layers.seeds import Seeds
     from aezoo.transfer._heads import copied
 
     (x, y), (test_x, test_y) = data("mnist", quick)

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 import aezoo
-from aezoo._registry import get_factory
+from aezoo.models._registry import get_factory
 
 pytest_plugins = ["tests.support"]
 

@@ -672,7 +672,7 @@ folder_trial("10^400 neighbours", lambda c, _: c.update(neighbors=10**400), "det
 
 def recipe_trial(name, text):
     def write(folder):
-        from aezoo._recipes import read_recipe
+        from aezoo.cli.recipe_files import read_recipe
 
         path = folder / "a.toml"
         path.write_text(text)

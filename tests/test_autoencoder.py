@@ -71,7 +71,7 @@ def test_wildcards_and_near_names():
 
 
 def test_a_registered_factory_is_found_by_name():
-    from aezoo import _registry
+    from aezoo.models import _registry
 
     @aezoo.register
     def tiny_ae(input_shape, latent_dim=2):

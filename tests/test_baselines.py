@@ -7,10 +7,10 @@ import pytest
 
 import aezoo
 from aezoo import transfer
-from aezoo._autoencoder import VALIDATION_SEED
-from aezoo._report import Baselines, measure, picture
-from aezoo._train_command import _print_metrics
-from aezoo._transfer_command import run_transfer
+from aezoo.cli.train import _print_metrics
+from aezoo.cli.transfer import run_transfer
+from aezoo.model_classes.autoencoder import VALIDATION_SEED
+from aezoo.training.baselines import Baselines, measure, picture
 from aezoo.transfer._label_curve import _draw, _set_head, pca
 from aezoo.transfer._probes import _logistic, probe
 from tests.conftest import small

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 import aezoo
-from aezoo._options import parse
-from aezoo._registry import get_factory
-from aezoo.cli import main
+from aezoo.cli.app import main
+from aezoo.cli.options import parse
+from aezoo.models._registry import get_factory
 from tests.conftest import run_python
 
 TRAIN = ("-m", "aezoo", "train", "dense_ae", "--latent-dim", "4", "--hidden-units", "32,16")

@@ -7,9 +7,9 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 
 import aezoo
+from aezoo.closed_form._linear_algebra import principal_components, ridge
 from aezoo.closed_form._moments import Moments, block_products, check_memory
-from aezoo.closed_form._passes import Sample
-from aezoo.closed_form._solve import principal_components, ridge
+from aezoo.closed_form._stages import Sample
 from aezoo.closed_form.marginalized import ClippedNoise, clipped_map, exact_map
 from aezoo.layers import GaussianCorruption, MaskingCorruption
 from tests.conftest import is_closed_form

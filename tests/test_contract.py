@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import aezoo
-from aezoo._checks import to_numpy
-from aezoo._registry import get_factory
+from aezoo.inputs.arrays import to_numpy
+from aezoo.models._registry import get_factory
 from tests.conftest import STEP_BY_STEP, has_latent_dim, most, quick_for, run_python, small, train
 
 MODELS = aezoo.list_models()

@@ -8,10 +8,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import aezoo
-from aezoo._detect_command import run_detect
 from aezoo.anomaly import load_detector
-from aezoo.cli import app
-from aezoo.data._sources import validation_rows
+from aezoo.cli.app import app
+from aezoo.cli.detect import run_detect
+from aezoo.data._source import validation_rows
 from tests.conftest import small
 
 

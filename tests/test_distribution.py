@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 import aezoo
-from aezoo.cli import app
+from aezoo.cli.app import app
 from tests.conftest import ROOT, is_closed_form, run_python
 from tests.distribution import FEW, OWN_NOISE, VARIANTS
 

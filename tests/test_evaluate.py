@@ -14,11 +14,11 @@ from PIL import Image
 
 import aezoo
 from aezoo import metrics, transfer
-from aezoo._evaluation_data import Thinned
-from aezoo._figures import one_class_scores
-from aezoo._report import score
-from aezoo._report_pictures import _errors
-from aezoo.cli import main
+from aezoo.cli.app import main
+from aezoo.evaluation.measurements import one_class_scores
+from aezoo.evaluation.report_pictures import _errors
+from aezoo.evaluation.samples import Thinned
+from aezoo.metrics import score
 from tests.conftest import small
 
 # what skimage.metrics.structural_similarity 0.26 gives for `pair` of these shapes, data_range=1

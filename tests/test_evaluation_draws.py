@@ -104,7 +104,7 @@ def test_samples_of_no_weight_do_not_count(name, digits):
 
 
 def test_the_statistics_of_a_batch_are_those_of_weighed_samples(digits):
-    from aezoo.layers._penalty import batch_mean, weighing_samples
+    from aezoo.layers.reporting import batch_mean, weighing_samples
     from aezoo.layers.sampling import MaximumMeanDiscrepancy
 
     values = np.random.default_rng(0).normal(size=(6, 3)).astype("float32")

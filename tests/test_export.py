@@ -121,7 +121,7 @@ def test_wrong_arguments_are_named_and_nothing_is_written(arguments, message, tm
 
 
 def test_a_file_that_differs_or_fails_leaves_the_old_one(digits, tmp_path, monkeypatch):
-    from aezoo import _export
+    from aezoo.exporting import exporter as _export
 
     model, path = small("pca_ae"), tmp_path / "model.onnx"
     path.write_text("old")
@@ -146,7 +146,7 @@ def test_a_file_that_differs_or_fails_leaves_the_old_one(digits, tmp_path, monke
 def test_the_command_line(digits, tmp_path):
     from typer.testing import CliRunner
 
-    from aezoo.cli import app
+    from aezoo.cli.app import app
 
     run = tmp_path / "run"
     aezoo.train(aezoo.pca_ae((8, 8, 1), 8), "digits", out=run, verbose=False)

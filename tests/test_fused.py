@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import aezoo
-from aezoo import _fused
+from aezoo.backends import tensorflow_fused_steps as fused_steps
 from tests.conftest import is_closed_form
 
 MODELS = [name for name in aezoo.list_models() if not is_closed_form(name)]
@@ -357,7 +357,7 @@ class CallsAFunction(keras.callbacks.Callback):
 def test_callbacks_that_work_with_the_model_get_single_batches_and_it_is_said_once(
     digits, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(_fused, "_said", set())
+    monkeypatch.setattr(fused_steps, "_said", set())
     model = make()
     closed_over = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: model.stop_training
@@ -370,7 +370,7 @@ def test_callbacks_that_work_with_the_model_get_single_batches_and_it_is_said_on
     ]  # fmt: skip
     for callback in callbacks:
         name = type(callback).__name__
-        _fused._said.clear()
+        fused_steps._said.clear()
         with pytest.warns(UserWarning, match=f"one batch per call.*the callback {name}"):
             model.fit(digits[:64], verbose=0, callbacks=[callback])
         with warnings.catch_warnings(record=True) as said:
@@ -452,9 +452,9 @@ def test_under_a_distribution_strategy_it_steps_aside(digits):
 
 def test_the_compiled_function_is_made_once(digits, monkeypatch):
     made = []
-    original = _fused._make_function
+    original = fused_steps._make_function
     monkeypatch.setattr(
-        _fused, "_make_function", lambda *arguments: made.append(1) or original(*arguments)
+        fused_steps, "_make_function", lambda *arguments: made.append(1) or original(*arguments)
     )
     model = make()
     for _ in range(3):
@@ -472,11 +472,11 @@ def test_jit_choice_survives_saving_and_is_made_for_the_device(tmp_path, digits)
         assert aezoo.load_model(tmp_path / "m.keras").jit_choice == choice
     if not tf.config.list_physical_devices("GPU"):
         auto = aezoo.dense_ae((8, 8, 1))
-        assert _fused.choose_jit(auto, 10**6)
-        assert not _fused.choose_jit(auto, 20)
-        assert not _fused.choose_jit(make("conv_ae"), 10**6)
-    assert _fused.choose_jit(make("conv_ae", jit_compile=True), 1)
-    assert not _fused.choose_jit(make(jit_compile=False), 10**6)
+        assert fused_steps.choose_jit(auto, 10**6)
+        assert not fused_steps.choose_jit(auto, 20)
+        assert not fused_steps.choose_jit(make("conv_ae"), 10**6)
+    assert fused_steps.choose_jit(make("conv_ae", jit_compile=True), 1)
+    assert not fused_steps.choose_jit(make(jit_compile=False), 10**6)
 
 
 def test_evaluate_in_blocks_is_evaluate(digits):

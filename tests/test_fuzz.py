@@ -16,8 +16,8 @@ from hypothesis.extra import numpy as arrays_of
 from PIL import Image
 
 import aezoo
-from aezoo._registry import get_factory
-from aezoo._run_folder import RunFolder
+from aezoo.models._registry import get_factory
+from aezoo.training.run_folder import RunFolder
 from tests.conftest import SMALL, has_latent_dim, small
 
 SENTENCE = re.compile(r"[^\n]*Received: .*\Z", re.DOTALL)

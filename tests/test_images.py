@@ -14,7 +14,7 @@ import tifffile
 from PIL import Image
 
 import aezoo
-from aezoo.cli import reconstruct
+from aezoo.cli.app import reconstruct
 from aezoo.data import arrays, load, splits
 from aezoo.data._images import list_images
 from tests.conftest import small

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import aezoo
-from aezoo._checks import to_numpy
+from aezoo.inputs.arrays import to_numpy
 from aezoo.layers.patches import (
     AddPositions,
     MaskPatches,

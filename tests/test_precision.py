@@ -137,7 +137,7 @@ def test_the_command_line_trains_and_resumes_in_a_precision(policy, tmp_path):
 
     from typer.testing import CliRunner
 
-    from aezoo.cli import app
+    from aezoo.cli.app import app
 
     run = tmp_path / "run"
     command = ["train", "dense_ae", "--hidden-units", "16", "--epochs", "1", "--out", str(run)]

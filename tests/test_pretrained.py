@@ -8,9 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 import aezoo
-from aezoo._pretrained import SHIPPED, read_card
-from aezoo._recipes import list_recipes, read_recipe
-from aezoo.cli import app
+from aezoo.cli.app import app
+from aezoo.cli.recipe_files import list_recipes, read_recipe
+from aezoo.saving.pretrained import SHIPPED, read_card
 from benchmarks.pretrained import embedded, figures_of
 from tests.conftest import quick_for, small, tfds_folder
 

@@ -7,8 +7,8 @@ import typer
 from typer.testing import CliRunner
 
 import aezoo
-from aezoo._index import markdown_table, summaries
-from aezoo.cli import app
+from aezoo.cli.app import app
+from aezoo.cli.zoo_index import markdown_table, summaries
 from benchmarks.__main__ import app as benchmarks
 from benchmarks.tables import PAGES, SECTIONS, SUPPORT, pattern, read, render
 from tests.conftest import ROOT, run_python
@@ -98,7 +98,7 @@ def test_measured_numbers_stand_in_tables_of_results_and_nowhere_else(page):
 
 
 def test_the_cards_of_the_weights_say_what_the_results_file_says():
-    from aezoo._pretrained import SHIPPED, read_card
+    from aezoo.saving.pretrained import SHIPPED, read_card
 
     rows, _ = read("pretrained")
     assert {row["name"] for row in rows} == set(aezoo.list_weights())

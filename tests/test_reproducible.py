@@ -93,7 +93,7 @@ def test_set_random_seed_fixes_the_order_of_arrays_with_labels(labelled):
 
 
 def test_augmentation_does_not_depend_on_how_far_the_pipeline_reads_ahead(digits):
-    from aezoo.data._pipeline import augmented
+    from aezoo.training.tensorflow_augment import augmented
 
     epochs = []
     for ahead in (1, 8):

@@ -15,11 +15,10 @@ import numpy as np
 import pytest
 
 import aezoo
-from aezoo._recorder import draws_of
-from aezoo._run_folder import RunFolder
 from aezoo.callbacks import Terminated
-from aezoo.cli import main
-from aezoo.data._pipeline import augmented
+from aezoo.cli.app import main
+from aezoo.training.run_folder import RunFolder, draws_of
+from aezoo.training.tensorflow_augment import augmented
 from tests.conftest import small
 from tests.test_training import FILES, StopAfter
 
@@ -112,7 +111,7 @@ def test_early_stopping_goes_on(tmp_path, digits, monkeypatch):
     with pytest.raises(RuntimeError):
         run(out, kill=last - 2)
     with monkeypatch.context() as dying:  # once the training is over, before its figures
-        dying.setattr("aezoo._training._finish", lambda *_: 1 / 0)
+        dying.setattr("aezoo.training.recipe._finish", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run(out, resume=True)
     assert_same_run(whole, run(out, resume=True))

@@ -22,11 +22,11 @@ import pytest
 from keras import layers
 
 import aezoo
-from aezoo import _lock
-from aezoo._archive import check_archive
-from aezoo._lock import locked
 from aezoo.anomaly import Detector, load_detector
-from aezoo.cli import main
+from aezoo.cli.app import main
+from aezoo.saving.archive import check_archive
+from aezoo.training import lock
+from aezoo.training.lock import locked
 from tests.conftest import ROOT, run_python, small
 
 HOUSE = re.compile(r"[^\n]*Received: .+\Z", re.DOTALL)
@@ -339,7 +339,7 @@ def another_process_holding(folder):
         "    time.sleep(600)\n"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", script, _lock.__file__, str(folder)], stdout=subprocess.PIPE
+        [sys.executable, "-c", script, lock.__file__, str(folder)], stdout=subprocess.PIPE
     )
     try:
         assert process.stdout.readline() == b"held\n"
@@ -493,7 +493,7 @@ def written():
 def command_line(*arguments):
     from typer.testing import CliRunner
 
-    from aezoo.cli import app
+    from aezoo.cli.app import app
 
     result = CliRunner().invoke(app, [str(part) for part in arguments])
     if result.exception is not None:

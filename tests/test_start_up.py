@@ -8,9 +8,9 @@ from typing import Annotated, Optional
 
 import pytest
 
-from aezoo._options import options, parse
-from aezoo._recipes import read_recipe
-from aezoo.cli import main
+from aezoo.cli.app import main
+from aezoo.cli.options import options, parse
+from aezoo.cli.recipe_files import read_recipe
 
 
 def factory(
@@ -97,7 +97,7 @@ def test_a_reader_that_goes_away_is_no_error(arguments):
 def test_help_and_typos_do_not_wait_for_keras(arguments):
     code = f"""
 import sys
-from aezoo.cli import main
+from aezoo.cli.app import main
 sys.argv = ["aezoo", *{arguments!r}]
 try:
     main()

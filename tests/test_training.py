@@ -299,7 +299,7 @@ def test_pictures_are_drawn_for_images_series_and_vectors(tmp_path):
 
 
 def test_augmentation_moves_input_and_target_alike(digits):
-    from aezoo.data._pipeline import augmented
+    from aezoo.training.tensorflow_augment import augmented
 
     dataset = aezoo.data.load(digits[:64], batch_size=32, shuffle=False)
     moved = augmented(dataset, 0.1, seed=0)

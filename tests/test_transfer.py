@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 import aezoo
 from aezoo import transfer
-from aezoo.cli import app
+from aezoo.cli.app import app
 from tests.conftest import small
 
 # codes of other batches differ in their last digits, which may decide a class on the edge

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import aezoo
-from aezoo.layers.quantizer import CodebookUse, VectorQuantizer
+from aezoo.layers.quantizer import VectorQuantizer
+from aezoo.metrics import CodebookUse
 
 
 def vectors(n=200, size=5, seed=0):

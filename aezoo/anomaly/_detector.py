@@ -10,7 +10,10 @@ import pathlib
 
 import numpy as np
 
-from aezoo._arguments import (
+from aezoo._version import versions
+from aezoo.anomaly._conformal import check_rate, conformal_threshold
+from aezoo.anomaly._scores import SCORES
+from aezoo.inputs.arguments import (
     check_choice,
     check_flag,
     check_number,
@@ -18,16 +21,13 @@ from aezoo._arguments import (
     check_positive_integer,
     check_seed,
 )
-from aezoo._autoencoder import Autoencoder
-from aezoo._checks import as_array, batches, inputs_of, joined, samples_of, to_numpy
-from aezoo._pixels import scale_pixels
-from aezoo._pretrained import opened_arrays, read_text, sha256_of
-from aezoo._run_folder import MODEL, make_folder, replacing
-from aezoo._version import versions
-from aezoo._weights import load_model
-from aezoo.anomaly._conformal import check_rate, conformal_threshold
-from aezoo.anomaly._scores import SCORES
-from aezoo.transfer._features import POOLINGS
+from aezoo.inputs.arrays import as_array, batches, inputs_of, joined, samples_of, to_numpy
+from aezoo.inputs.pixels import scale_pixels
+from aezoo.model_classes.autoencoder import Autoencoder
+from aezoo.model_classes.pooling import POOLINGS
+from aezoo.saving.files import MODEL, make_folder, replacing
+from aezoo.saving.load import load_model
+from aezoo.saving.pretrained import opened_arrays, read_text, sha256_of
 
 DETECTOR, ARRAYS = "detector.json", "detector.npz"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from aezoo._generative import VariationalAutoencoder
-from aezoo.transfer._features import encoder_of, pooled
+from aezoo.model_classes.generative import VariationalAutoencoder
+from aezoo.model_classes.pooling import encoder_of, pooled
 
 
 class ReconstructionError:

@@ -8,11 +8,18 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
-from aezoo import _checks
-from aezoo._autoencoder import Autoencoder
-from aezoo._replicas import distribution_of, scope_of
+from aezoo.backends.engine import distribution_of, guarded, scope_of
 from aezoo.closed_form._moments import Moments
-from aezoo.closed_form._passes import Sample, Stage, blocks
+from aezoo.closed_form._stages import Sample, Solver, Stage, blocks
+from aezoo.inputs.arrays import as_array
+from aezoo.inputs.training_data import (
+    check_fit_options,
+    check_training_data,
+    naming_bad_batches,
+    split_arrays,
+)
+from aezoo.model_classes.autoencoder import Autoencoder
+from aezoo.models._build import autoencoder
 
 SAMPLE_ROWS = 4096
 
@@ -90,11 +97,11 @@ class ClosedForm(Autoencoder):
                 )
         counted = {"batch_size": batch_size, "steps_per_epoch": steps_per_epoch}
         counted |= {"validation_split": validation_split, "verbose": verbose}
-        _checks.check_fit_options({**counted, "callbacks": callbacks})
-        y = _checks.as_array(y)
-        x = _checks.check_training_data(self, _checks.as_array(x), y, steps_per_epoch)
+        check_fit_options({**counted, "callbacks": callbacks})
+        y = as_array(y)
+        x = check_training_data(self, as_array(x), y, steps_per_epoch)
         if validation_split and validation_data is None:
-            x, y, _, validation_data = _checks.split_arrays(x, y, {}, validation_split)
+            x, y, _, validation_data = split_arrays(x, y, {}, validation_split)
         parts = validation_data if isinstance(validation_data, tuple) else (validation_data,)
         if len(parts) not in (1, 2):
             raise ValueError(
@@ -141,7 +148,7 @@ class ClosedForm(Autoencoder):
                 "`partial_fit` needs the sums, which fine_tune dropped; call fit anew. "
                 f"Received: {self.name}, fine-tuned"
             )
-        self._solve(_checks.check_training_data(self, _checks.as_array(x), y), y, self.sums)
+        self._solve(check_training_data(self, as_array(x), y), y, self.sums)
         return self
 
     def merge(self, other: ClosedForm) -> ClosedForm:
@@ -223,7 +230,7 @@ class ClosedForm(Autoencoder):
         sample, count = Sample(SAMPLE_ROWS), itertools.count()
 
         def watched(first: bool):
-            parts = blocks(_checks.guarded(self, x), y, steps)
+            parts = blocks(guarded(self, x), y, steps)
             for block in parts if workers is None else workers.rows(parts):
                 step = next(count)
                 if run:
@@ -242,7 +249,7 @@ class ClosedForm(Autoencoder):
                         f"`x` must be data that can be read more than once, as {self.name} takes "
                         f"several passes. Received: a {type(x).__name__}"
                     )
-                with _checks.naming_bad_batches():
+                with naming_bad_batches():
                     found = stage.run(watched(number == 0))
                 if workers is not None:
                     found = workers.merged(found)
@@ -267,3 +274,15 @@ class ClosedForm(Autoencoder):
 
     def _last_stage(self) -> Stage:
         return list(self.solver.stages(self))[-1]
+
+
+FINE_TUNING_RATE = 1e-4  # a higher one leaves the solution before it can improve on it
+
+
+def closed_form(encoder, decoder, solver: Solver, loss, **options) -> ClosedForm:
+    """A compiled `ClosedForm` of two networks and its solver."""
+    if options.get("learning_rate") is None and isinstance(options.get("optimizer"), str):
+        options["learning_rate"] = FINE_TUNING_RATE
+    model = autoencoder(encoder, decoder, loss=loss or "mse", model_class=ClosedForm, **options)
+    model.solver = solver
+    return model

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from aezoo._checks import to_numpy
+from aezoo.inputs.arrays import to_numpy
 
 FLOAT32 = float(np.finfo("float32").eps)
 PANEL = 256  # columns: wide enough for fast products, narrow enough to save some of them

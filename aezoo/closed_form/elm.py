@@ -9,25 +9,18 @@ import keras
 import numpy as np
 from keras import layers
 
-from aezoo._arguments import (
+from aezoo.closed_form._linear_algebra import ridge
+from aezoo.closed_form._model import ClosedForm, closed_form
+from aezoo.closed_form._stages import Solver, Stage, flat_input, make_network, reconstruction
+from aezoo.inputs.arguments import (
     check_activation,
     check_input_shape,
     check_number,
     check_positive_integer,
     check_positive_integers,
 )
-from aezoo._registry import register
-from aezoo._seeds import Seeds
-from aezoo.closed_form._model import ClosedForm
-from aezoo.closed_form._passes import Stage
-from aezoo.closed_form._solve import ridge
-from aezoo.closed_form._solver import (
-    Solver,
-    closed_form,
-    flat_input,
-    make_network,
-    reconstruction,
-)
+from aezoo.layers.seeds import Seeds
+from aezoo.models._registry import register
 
 
 @register

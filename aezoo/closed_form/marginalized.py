@@ -11,26 +11,18 @@ import numpy as np
 from keras import layers as keras_layers
 from keras import ops
 
-from aezoo._arguments import (
+from aezoo.closed_form._linear_algebra import linear_map, ridge
+from aezoo.closed_form._model import ClosedForm, closed_form
+from aezoo.closed_form._stages import Solver, Stage, flat_input, make_network, reconstruction
+from aezoo.inputs.arguments import (
     check_choice,
     check_input_shape,
     check_number,
     check_positive_integer,
 )
-from aezoo._precision import output_dtype
-from aezoo._registry import register
-from aezoo._seeds import Seeds
-from aezoo.closed_form._model import ClosedForm
-from aezoo.closed_form._passes import Stage
-from aezoo.closed_form._solve import linear_map, ridge
-from aezoo.closed_form._solver import (
-    Solver,
-    closed_form,
-    flat_input,
-    make_network,
-    reconstruction,
-)
 from aezoo.layers.corruption import make_corruption
+from aezoo.layers.seeds import Seeds, output_dtype
+from aezoo.models._registry import register
 
 
 @register

@@ -9,20 +9,19 @@ import keras
 import numpy as np
 from keras import layers
 
-from aezoo._arguments import check_input_shape, check_positive_integer
-from aezoo._registry import register
-from aezoo._seeds import Seeds
-from aezoo.closed_form._model import ClosedForm
-from aezoo.closed_form._passes import Stage
-from aezoo.closed_form._solve import principal_components
-from aezoo.closed_form._solver import (
+from aezoo.closed_form._linear_algebra import principal_components
+from aezoo.closed_form._model import ClosedForm, closed_form
+from aezoo.closed_form._stages import (
     Centre,
     Solver,
-    closed_form,
+    Stage,
     flat_input,
     make_network,
     reconstruction,
 )
+from aezoo.inputs.arguments import check_input_shape, check_positive_integer
+from aezoo.layers.seeds import Seeds
+from aezoo.models._registry import register
 
 
 @register

@@ -8,8 +8,8 @@ import warnings
 
 import numpy as np
 
-from aezoo._arguments import reason_of
-from aezoo.data._sources import ArraySource, from_array
+from aezoo.data._arrays import ArraySource, from_array
+from aezoo.inputs.arguments import reason_of
 
 
 def read_file(path: pathlib.Path) -> ArraySource:

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from aezoo._arguments import reason_of
-from aezoo.data._sources import Source, validation_rows
+from aezoo.data._source import Source, validation_rows
+from aezoo.inputs.arguments import reason_of
 
 SUFFIXES = {
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp",

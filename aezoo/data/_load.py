@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from aezoo._arguments import (
+from aezoo.data._find import find_source
+from aezoo.data._source import Source
+from aezoo.inputs.arguments import (
     LARGEST,
     check_flag,
     check_number,
@@ -13,7 +15,7 @@ from aezoo._arguments import (
     check_text,
     is_integer,
 )
-from aezoo.data._sources import Source, find_source
+from aezoo.inputs.arrays import as_array, is_array, is_dataset
 
 MEMORY_LIMIT = 2 * 1024**3
 MOST_PIXELS = 2**26  # of one image after resizing
@@ -107,7 +109,7 @@ def load(
     check_seed("seed", seed)
     if shuffle is not None:
         check_flag("shuffle", shuffle)
-    part = _part(source, split, image_size, validation_split, limit, data_dir)
+    part = find_part(source, split, image_size, validation_split, limit, data_dir)
     shuffle = split == "train" if shuffle is None else shuffle
     options = {"batch_size": batch_size, "shuffle": shuffle, "seed": seed}
     return _dataset(part, source, labels, memory_limit, **options)
@@ -147,20 +149,20 @@ def arrays(
     ((360, 8, 8, 1), dtype('uint8'), (360,))
     """
     check_flag("labels", labels)
-    part = _part(source, split, image_size, validation_split, limit, data_dir)
-    x, y = _arrays(part, source)
+    part = find_part(source, split, image_size, validation_split, limit, data_dir)
+    x, y = read_arrays(part, source)
     return (x, _required(y, part)) if labels else x
 
 
 def with_labels(source, split, *, image_size=None, limit=None, data_dir=None):
     """(x, labels), where labels is None for a source without."""
-    part = _part(source, split, image_size, None, limit, data_dir)
-    return _arrays(part, source)
+    part = find_part(source, split, image_size, None, limit, data_dir)
+    return read_arrays(part, source)
 
 
 def with_names(source, split, *, image_size=None, limit=None, data_dir=None):
     """(a dataset in order, the names of its samples): files of a folder, else numbers."""
-    part = _part(source, split, image_size, None, limit, data_dir).readable()
+    part = find_part(source, split, image_size, None, limit, data_dir).readable()
     options = {"batch_size": 128, "shuffle": False, "seed": None}
     return _dataset(part, source, False, MEMORY_LIMIT, **options), part.names
 
@@ -181,7 +183,7 @@ def evaluation_split(source, data_dir) -> str:
     return "test" if "test" in splits(source, data_dir) else "train"
 
 
-def _part(source, split, image_size, validation_split, limit, data_dir) -> Source:
+def find_part(source, split, image_size, validation_split, limit, data_dir) -> Source:
     """The samples of a source that are asked for."""
     image_size = _check_image_size(image_size)
     check_text("split", split)
@@ -210,18 +212,18 @@ def _part(source, split, image_size, validation_split, limit, data_dir) -> Sourc
 
 def _dataset(part, source, labels, memory_limit, **options):
     """Batches from memory, or streamed where the part is larger than `memory_limit`."""
-    from aezoo.data import _pipeline
+    from aezoo.backends import tensorflow_batches
 
     if part.bytes > memory_limit:
         part = part.readable()
         if part.samples == 0:
             raise _nothing_readable(source)
-        return _pipeline.from_records(part.records(labels), part.samples, **options)
-    x, y = _arrays(part, source)
-    return _pipeline.from_arrays(x, _required(y, part) if labels else None, **options)
+        return tensorflow_batches.from_records(part.records(labels), part.samples, **options)
+    x, y = read_arrays(part, source)
+    return tensorflow_batches.from_arrays(x, _required(y, part) if labels else None, **options)
 
 
-def _arrays(part, source):
+def read_arrays(part, source):
     x, y = part.arrays()
     if len(x) == 0:
         raise _nothing_readable(source)
@@ -264,3 +266,23 @@ def _required(y, part):
             f"Received: labels of dtype {y.dtype}, {missing.sum()} of {len(y)} missing"
         )
     return y
+
+
+def labelled(data, split: str):
+    """(x, labels) as arrays; (dataset, None) of a dataset."""
+    if is_dataset(data):
+        return data, None
+    if isinstance(data, (tuple, list)) and len(data) == 2:
+        x, y = as_array(data[0]), np.asarray(as_array(data[1]))
+        if not is_array(x) or not len(x.shape) or y.ndim != 1 or len(x) != len(y):
+            raise ValueError(
+                "Labels must be an array of one integer a sample. Received: labels of shape "
+                f"{y.shape} for {f'{len(x)} samples' if np.ndim(x) else f'a {type(x).__name__}'}"
+            )
+        return x, y
+    if isinstance(data, (tuple, list)) or is_array(data):
+        raise ValueError(
+            f"`{split}` must be (x, labels), a dataset of such batches, or a source. "
+            f"Received: a {type(data).__name__} without labels"
+        )
+    return arrays(data, split, labels=True)

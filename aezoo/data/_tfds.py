@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import math
 import pathlib
-import urllib.error
 import urllib.request
 import warnings
 
 import numpy as np
 
-from aezoo._arguments import nearest
-from aezoo.data._sources import Source
+from aezoo.data._source import Source
+from aezoo.inputs.arguments import nearest
 
 
 def find_data_set(name: str, image_size, data_dir) -> TFDSSource:

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from aezoo._replicas import place_in_batch
+from aezoo.backends.replica_step import place_in_batch
 
 TABLE_NUMBERS = 2**20
 FEWEST, MOST = 64, 8192  # rows of a table; after the last one the samples have the first again

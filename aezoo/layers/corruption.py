@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from aezoo._arguments import check_choice, check_number, check_seed
+from aezoo.inputs.arguments import check_choice, check_number, check_seed
 
 
 class _Corruption(keras.layers.Layer):

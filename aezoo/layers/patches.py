@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from aezoo._replicas import OfReplica
+from aezoo.backends.replica_step import OfReplica
 from aezoo.layers._draws import EvaluationDraws
 
 

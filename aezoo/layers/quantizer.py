@@ -3,8 +3,9 @@
 import keras
 from keras import ops
 
-from aezoo._replicas import first_of_replicas, gather_over_replicas, sum_over_replicas
-from aezoo.layers._penalty import add_penalty, reporting
+from aezoo.backends.replica_step import first_of_replicas, gather_over_replicas, sum_over_replicas
+from aezoo.layers.reporting import add_penalty, reporting
+from aezoo.metrics import CodebookUse
 
 DEAD = 0.1  # use of an entry, as a share of the mean use, below which it begins again
 
@@ -138,39 +139,3 @@ class VectorQuantizer(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return input_shape
-
-
-@keras.saving.register_keras_serializable("aezoo")
-class CodebookUse(keras.metrics.Metric):
-    """`perplexity`, the exponential of the entropy of the entries' use, and `used_codes`.
-
-    Args:
-        codebook_size: Number of entries.
-
-    Example:
-
-    >>> metric = CodebookUse(4)
-    >>> metric.update_state(np.array([[0, 1], [1, 0]]))
-    >>> {name: round(float(value), 3) for name, value in metric.result().items()}
-    {'perplexity': 2.0, 'used_codes': 2.0}
-    """
-
-    def __init__(self, codebook_size: int, name="codebook_use", **kwargs):
-        super().__init__(name=name, **kwargs)
-        self.codebook_size = codebook_size
-        self.counts = self.add_weight(name="counts", shape=(codebook_size,), initializer="zeros")
-
-    def update_state(self, indices, sample_weight=None):
-        """Adds the numbers of entries, integers of any shape."""
-        indices = ops.reshape(indices, (-1,))
-        ones = ops.ones_like(indices, dtype=self.dtype)
-        self.counts.assign_add(ops.segment_sum(ones, indices, self.codebook_size))
-
-    def result(self):
-        share = self.counts / ops.maximum(ops.sum(self.counts), 1.0)
-        entropy = -ops.sum(share * ops.log(ops.maximum(share, 1e-12)))
-        used = ops.sum(ops.cast(self.counts > 0, self.dtype))
-        return {"perplexity": ops.exp(entropy), "used_codes": used}
-
-    def get_config(self):
-        return {**super().get_config(), "codebook_size": self.codebook_size}

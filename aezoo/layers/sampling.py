@@ -4,10 +4,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from aezoo._arguments import check_seed
-from aezoo._replicas import OfReplica, gather_over_replicas
+from aezoo.backends.replica_step import OfReplica, gather_over_replicas
+from aezoo.inputs.arguments import check_seed
 from aezoo.layers._draws import EvaluationDraws
-from aezoo.layers._penalty import (
+from aezoo.layers.reporting import (
     add_batch_penalty,
     add_penalty,
     batch_mean,

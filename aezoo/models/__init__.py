@@ -1,10 +1,5 @@
 """The zoo: one file a family, one factory a model, one import line a factory."""
 
-from aezoo.closed_form.elm import elm_ae as elm_ae
-from aezoo.closed_form.marginalized import marginalized_ae as marginalized_ae
-from aezoo.closed_form.patches import patch_ae as patch_ae
-from aezoo.closed_form.pca import pca_ae as pca_ae
-from aezoo.closed_form.random_features import random_feature_ae as random_feature_ae
 from aezoo.models.adversarial import adversarial_ae as adversarial_ae
 from aezoo.models.contractive import contractive_ae as contractive_ae
 from aezoo.models.conv import conv_ae as conv_ae

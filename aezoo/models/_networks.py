@@ -2,7 +2,7 @@
 
 import keras
 
-from aezoo._arguments import check_choice, check_positive_integer
+from aezoo.inputs.arguments import check_choice, check_positive_integer
 from aezoo.models.conv import conv_decoder, conv_encoder
 from aezoo.models.dense import dense_decoder, dense_encoder
 

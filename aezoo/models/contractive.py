@@ -5,19 +5,19 @@ from __future__ import annotations
 import keras
 from keras import layers, ops
 
-from aezoo._arguments import (
+from aezoo.inputs.arguments import (
     check_choice,
     check_input_shape,
     check_number,
     check_positive_integer,
     check_positive_integers,
 )
-from aezoo._autoencoder import Autoencoder
-from aezoo._build import autoencoder
-from aezoo._registry import register
-from aezoo._seeds import Seeds
 from aezoo.layers._draws import EvaluationDraws
-from aezoo.layers._penalty import add_penalty, reporting
+from aezoo.layers.reporting import add_penalty, reporting
+from aezoo.layers.seeds import Seeds
+from aezoo.model_classes.autoencoder import Autoencoder
+from aezoo.models._build import autoencoder
+from aezoo.models._registry import register
 from aezoo.models.dense import dense_decoder
 
 SLOPES = {  # of each activation, told from its output

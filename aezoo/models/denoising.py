@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import keras
 
-from aezoo._arguments import check_choice, check_input_shape
-from aezoo._autoencoder import Autoencoder
-from aezoo._build import autoencoder
-from aezoo._registry import register
-from aezoo._seeds import Seeds
+from aezoo.inputs.arguments import check_choice, check_input_shape
 from aezoo.layers.corruption import make_corruption
+from aezoo.layers.seeds import Seeds
+from aezoo.model_classes.autoencoder import Autoencoder
+from aezoo.models._build import autoencoder
+from aezoo.models._registry import register
 from aezoo.models.conv import conv_decoder, conv_encoder
 from aezoo.models.dense import dense_decoder, dense_encoder
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from aezoo._arguments import (
+from aezoo.inputs.arguments import (
     check_activation,
     check_input_shape,
     check_positive_integer,
     check_positive_integers,
 )
-from aezoo._autoencoder import Autoencoder
-from aezoo._build import autoencoder
-from aezoo._precision import output_dtype
-from aezoo._registry import register
-from aezoo._seeds import Seeds
+from aezoo.layers.seeds import Seeds, output_dtype
+from aezoo.model_classes.autoencoder import Autoencoder
+from aezoo.models._build import autoencoder
+from aezoo.models._registry import register
 
 
 @register

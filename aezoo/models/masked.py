@@ -6,30 +6,78 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from aezoo._arguments import (
+from aezoo.inputs.arguments import (
     check_activation,
     check_input_shape,
     check_number,
     check_positive_integer,
 )
-from aezoo._build import autoencoder, check_loss
-from aezoo._checks import to_numpy
-from aezoo._drawing import DrawingAutoencoder
-from aezoo._pixels import scale_pixels
-from aezoo._precision import output_dtype
-from aezoo._registry import register
-from aezoo._seeds import Seeds
+from aezoo.inputs.arrays import to_numpy
+from aezoo.inputs.pixels import scale_pixels
 from aezoo.layers.patches import (
     AddPositions,
     CutPatches,
     JoinPatches,
     MaskPatches,
     RestorePatches,
+    cut_patches,
     join_patches,
     padded_grid,
 )
-from aezoo.models._masked_loss import MaskedLoss
-from aezoo.models._transformer import dense, transformer_block
+from aezoo.layers.seeds import Seeds, output_dtype
+from aezoo.layers.transformer import dense, transformer_block
+from aezoo.model_classes.autoencoder import DrawingAutoencoder
+from aezoo.model_classes.compiling import check_loss
+from aezoo.models._build import autoencoder
+from aezoo.models._registry import register
+
+SMALLEST_VARIANCE = 0.01  # of a patch, where errors are measured in its own contrast
+
+
+@keras.saving.register_keras_serializable("aezoo")
+class MaskedLoss(keras.losses.Loss):
+    """A loss of pixels, averaged over the masked ones; the model that is compiled tells which.
+
+    Args:
+        loss: Name of a Keras loss, or one.
+        visible_weight: Weight of the average over visible pixels.
+        normalize_patches: Whether errors are divided by the variance of their patch.
+    """
+
+    patch_size = None
+    pixel_mask = None
+
+    def __init__(
+        self, loss, visible_weight=0.0, normalize_patches=False, name="masked_loss", **kwargs
+    ):
+        super().__init__(name=name, **kwargs)
+        self.loss = keras.losses.get(loss)
+        self.visible_weight, self.normalize_patches = visible_weight, normalize_patches
+
+    def call(self, y_true, y_pred):
+        values = getattr(self.loss, "call", self.loss)(y_true, y_pred)
+        if self.normalize_patches:
+            values = values / self.variance(y_true)
+        mask = self.pixel_mask(y_true.shape[1:]) if self.pixel_mask else None
+        if mask is None:
+            return values
+        mask = ops.cast(mask[..., 0], values.dtype)
+        share = ops.mean(mask)
+        weights = mask / ops.maximum(share, 1e-6)
+        weights += self.visible_weight * (1 - mask) / ops.maximum(1 - share, 1e-6)
+        return values * weights
+
+    def variance(self, images):
+        """The variance of the patch of each pixel, (batch, height, width)."""
+        patches = cut_patches(images, self.patch_size)
+        variance = ops.var(patches, -1, keepdims=True) + SMALLEST_VARIANCE
+        pixels = ops.repeat(variance, self.patch_size**2, -1)
+        return join_patches(pixels, images.shape[1:3], self.patch_size)[..., 0]
+
+    def get_config(self):
+        config = {"visible_weight": self.visible_weight, "loss": keras.losses.serialize(self.loss)}
+        return {**super().get_config(), **config, "normalize_patches": self.normalize_patches}
+
 
 WHOLE = 16  # one sample of so many is not masked in training, so that whole images are learnt
 

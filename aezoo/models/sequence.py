@@ -8,20 +8,19 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from aezoo._arguments import (
+from aezoo.inputs.arguments import (
     check_activation,
     check_choice,
     check_input_shape,
     check_number,
     check_positive_integer,
 )
-from aezoo._autoencoder import Autoencoder
-from aezoo._build import autoencoder
-from aezoo._precision import output_dtype
-from aezoo._registry import register
-from aezoo._seeds import Seeds
 from aezoo.layers.patches import AddPositions
-from aezoo.models._transformer import dense, transformer_block
+from aezoo.layers.seeds import Seeds, output_dtype
+from aezoo.layers.transformer import dense, transformer_block
+from aezoo.model_classes.autoencoder import Autoencoder
+from aezoo.models._build import autoencoder
+from aezoo.models._registry import register
 from aezoo.models.conv import conv_decoder, conv_encoder
 
 HEADS, DEPTH = 4, 2

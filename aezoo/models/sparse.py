@@ -5,12 +5,12 @@ from __future__ import annotations
 import keras
 from keras import layers, ops
 
-from aezoo._arguments import check_choice, check_number, check_positive_integer
-from aezoo._autoencoder import Autoencoder
-from aezoo._build import autoencoder
-from aezoo._registry import register
-from aezoo._seeds import Seeds
-from aezoo.layers._penalty import add_batch_penalty, add_penalty, batch_mean, reporting
+from aezoo.inputs.arguments import check_choice, check_number, check_positive_integer
+from aezoo.layers.reporting import add_batch_penalty, add_penalty, batch_mean, reporting
+from aezoo.layers.seeds import Seeds
+from aezoo.model_classes.autoencoder import Autoencoder
+from aezoo.models._build import autoencoder
+from aezoo.models._registry import register
 from aezoo.models.dense import dense_decoder, dense_encoder
 
 WEIGHTS = {"l1": 0.01, "kl": 0.1, "top_k": 0.0}

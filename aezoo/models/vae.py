@@ -7,22 +7,22 @@ import math
 import keras
 from keras import layers
 
-from aezoo._arguments import (
+from aezoo.inputs.arguments import (
     check_choice,
     check_input_shape,
     check_number,
     check_positive_integer,
 )
-from aezoo._build import autoencoder, check_loss
-from aezoo._conditional import ConditionalVariationalAutoencoder
-from aezoo._generative import VariationalAutoencoder
-from aezoo._pixels import PixelModel
-from aezoo._precision import output_dtype
-from aezoo._registry import register
-from aezoo._seeds import Seeds
 from aezoo.layers.sampling import LogVariance, MaximumMeanDiscrepancy, Sampling
+from aezoo.layers.seeds import Seeds, output_dtype
 from aezoo.losses import BernoulliLikelihood, GaussianLikelihood, SummedLoss
+from aezoo.model_classes.compiling import check_loss
+from aezoo.model_classes.conditional import ConditionalVariationalAutoencoder
+from aezoo.model_classes.generative import VariationalAutoencoder
+from aezoo.model_classes.pixel_model import PixelModel
+from aezoo.models._build import autoencoder
 from aezoo.models._networks import make_decoder, make_encoder
+from aezoo.models._registry import register
 
 UNIT_RANGE = ("sigmoid", "hard_sigmoid")
 LEARNT_SCALE = 10.0  # of the logarithm of a learnt variance, which has far to go

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import keras
 
-from aezoo._arguments import check_input_shape, check_number, check_positive_integer
-from aezoo._build import autoencoder, check_loss
-from aezoo._generative import GenerativeAutoencoder
-from aezoo._registry import register
-from aezoo._seeds import Seeds
+from aezoo.inputs.arguments import check_input_shape, check_number, check_positive_integer
 from aezoo.layers.sampling import MaximumMeanDiscrepancy
+from aezoo.layers.seeds import Seeds
 from aezoo.losses import SummedLoss
+from aezoo.model_classes.compiling import check_loss
+from aezoo.model_classes.generative import GenerativeAutoencoder
+from aezoo.models._build import autoencoder
 from aezoo.models._networks import make_decoder, make_encoder
+from aezoo.models._registry import register
 
 
 @register

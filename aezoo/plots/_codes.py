@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from aezoo._arguments import check_choice, check_number, check_positive_integer, check_seed
-from aezoo._checks import as_array, check_values
+from aezoo.inputs.arguments import check_choice, check_number, check_positive_integer, check_seed
+from aezoo.inputs.arrays import as_array
+from aezoo.inputs.training_data import check_values
 from aezoo.plots._given import check_layout, check_model, unit
 from aezoo.plots._samples import image_rows
 

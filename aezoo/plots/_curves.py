@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from aezoo._arguments import check_text
+from aezoo.inputs.arguments import check_text
 from aezoo.plots._given import as_numbers, by_number, check_layout, check_named
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from aezoo._arguments import check_number
-from aezoo._autoencoder import Autoencoder
-from aezoo._checks import as_array, check_dtype, is_array, to_numpy
-from aezoo._pixels import scale_pixels
+from aezoo.inputs.arguments import check_number
+from aezoo.inputs.arrays import as_array, is_array, to_numpy
+from aezoo.inputs.pixels import check_dtype, scale_pixels
+from aezoo.model_classes.autoencoder import Autoencoder
 
 LARGEST_SIZE = 100.0  # inches of a sample
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from aezoo._arguments import check_positive_integer
-from aezoo._checks import as_array, is_array, to_numpy
+from aezoo.inputs.arguments import check_positive_integer
+from aezoo.inputs.arrays import as_array, is_array, to_numpy
 from aezoo.plots._given import check_layout, check_models, check_named, unit
 
 

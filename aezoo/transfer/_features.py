@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import keras
 import numpy as np
-from keras import layers
 
-from aezoo._arguments import check_choice, check_positive_integer, nearest
-from aezoo._autoencoder import Autoencoder
-from aezoo._checks import as_array, check_batches, check_inputs, is_array
-from aezoo._pixels import PixelModel
-
-POOLINGS = (None, "mean", "max", "flatten")
+from aezoo.inputs.arguments import check_positive_integer, nearest
+from aezoo.inputs.arrays import as_array, check_batches, is_array
+from aezoo.inputs.training_data import check_inputs
+from aezoo.model_classes.pixel_model import PixelModel
+from aezoo.model_classes.pooling import encoder_of, pooled
 
 
 def features(model, data, *, pooling: str | None = None, batch_size: int = 256) -> np.ndarray:
@@ -77,40 +74,3 @@ def layer_features(model, name: str) -> PixelModel:
     if isinstance(output, (list, tuple)):
         output = output[0]
     return PixelModel(encoder.inputs[0], output, name=f"{encoder.name}_{name}")
-
-
-def encoder_of(model) -> keras.Model:
-    """The encoder of an autoencoder; another Keras model with one input, with the pixel rule."""
-    encoder = model.encoder if isinstance(model, Autoencoder) else model
-    inputs = getattr(encoder, "inputs", None)
-    if not inputs or len(inputs) > 1 or len(encoder.outputs) > 1:
-        raise ValueError(
-            "`model` must be an Autoencoder or a functional or Sequential Keras model, with one "
-            f"input and one output. Received: {model!r}"
-        )
-    if isinstance(encoder, PixelModel):
-        return encoder
-    return PixelModel(encoder.inputs[0], encoder.outputs[0], name=encoder.name)
-
-
-def pooled(encoder, pooling: str | None) -> PixelModel:
-    """The encoder with vectors as codes."""
-    inputs = keras.Input(encoder.inputs[0].shape[1:], name="input")
-    return PixelModel(inputs, pool(encoder(inputs), pooling), name="features")
-
-
-def pool(codes, pooling: str | None):
-    """Vectors (batch, size) of codes (batch, ..., channels)."""
-    check_choice("pooling", pooling, POOLINGS)
-    rank = len(codes.shape)
-    if rank == 2:
-        return codes
-    if pooling == "flatten" or rank > 4:
-        return layers.Flatten(name="pool")(codes)
-    kinds = {
-        (3, "mean"): layers.GlobalAveragePooling1D,
-        (3, "max"): layers.GlobalMaxPooling1D,
-        (4, "mean"): layers.GlobalAveragePooling2D,
-        (4, "max"): layers.GlobalMaxPooling2D,
-    }
-    return kinds[rank, pooling or "mean"](name="pool")(codes)

@@ -7,20 +7,20 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
-from aezoo._arguments import (
+from aezoo.inputs.arguments import (
     check_flag,
     check_number,
     check_positive_integer,
     check_positive_integers,
     nearest,
 )
-from aezoo._build import new_optimizer
-from aezoo._pixels import PixelModel
-from aezoo._seeds import Seeds
 from aezoo.layers.patches import MaskPatches
 from aezoo.layers.quantizer import VectorQuantizer
 from aezoo.layers.sampling import Sampling
-from aezoo.transfer._features import encoder_of, pool
+from aezoo.layers.seeds import Seeds
+from aezoo.model_classes.compiling import new_optimizer
+from aezoo.model_classes.pixel_model import PixelModel
+from aezoo.model_classes.pooling import encoder_of, pool
 
 DRAWING = (Sampling, MaskPatches, VectorQuantizer)
 

@@ -7,16 +7,18 @@ import dataclasses
 import numpy as np
 from keras import ops
 
-from aezoo._arguments import check_number, check_positive_integer, check_positive_integers
-from aezoo._autoencoder import Autoencoder
-from aezoo._checks import to_numpy
-from aezoo._pixels import scale_pixels
-from aezoo._seeds import Seeds
-from aezoo._training import LARGEST_AUGMENT
+from aezoo.data._load import labelled
+from aezoo.inputs.arguments import check_number, check_positive_integer, check_positive_integers
+from aezoo.inputs.arrays import to_numpy
+from aezoo.inputs.pixels import scale_pixels
 from aezoo.layers.corruption import AffineCorruption
-from aezoo.transfer._features import encoder_of, features
+from aezoo.layers.seeds import Seeds
+from aezoo.model_classes.autoencoder import Autoencoder
+from aezoo.model_classes.pooling import encoder_of
+from aezoo.training.recipe import LARGEST_AUGMENT
+from aezoo.transfer._features import features
 from aezoo.transfer._heads import classifier, copied, unfreeze
-from aezoo.transfer._probes import labelled, probe
+from aezoo.transfer._probes import probe
 
 METHODS = (
     "raw pixels, linear probe",

@@ -9,9 +9,11 @@ import math
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from aezoo._arguments import check_number, check_positive_integer, check_seed
-from aezoo._checks import as_array, inputs_of, is_array, is_dataset, to_numpy
-from aezoo.transfer._features import encoder_of, features, pooled
+from aezoo.data._load import labelled
+from aezoo.inputs.arguments import check_number, check_positive_integer, check_seed
+from aezoo.inputs.arrays import inputs_of, to_numpy
+from aezoo.model_classes.pooling import encoder_of, pooled
+from aezoo.transfer._features import features
 
 REGULARIZATIONS = (0.001, 0.01, 0.1, 1.0, 10.0)
 CHOICE_SAMPLES = 10_000  # at most so many decide on the regularisation
@@ -171,25 +173,3 @@ def labelled_features(model, data, split: str, pooling: str | None = None):
         vectors.append(network.predict_on_batch(inputs_of(batch)))
         labels.append(to_numpy(batch[1]))
     return np.concatenate(vectors), np.concatenate(labels)
-
-
-def labelled(data, split: str):
-    """(x, labels) as arrays; (dataset, None) of a dataset."""
-    if is_dataset(data):
-        return data, None
-    if isinstance(data, (tuple, list)) and len(data) == 2:
-        x, y = as_array(data[0]), np.asarray(as_array(data[1]))
-        if not is_array(x) or not len(x.shape) or y.ndim != 1 or len(x) != len(y):
-            raise ValueError(
-                "Labels must be an array of one integer a sample. Received: labels of shape "
-                f"{y.shape} for {f'{len(x)} samples' if np.ndim(x) else f'a {type(x).__name__}'}"
-            )
-        return x, y
-    if isinstance(data, (tuple, list)) or is_array(data):
-        raise ValueError(
-            f"`{split}` must be (x, labels), a dataset of such batches, or a source. "
-            f"Received: a {type(data).__name__} without labels"
-        )
-    from aezoo.data import arrays
-
-    return arrays(data, split, labels=True)

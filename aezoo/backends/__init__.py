@@ -1,0 +1,1 @@
+"""How steps run; the one place that knows Keras's backends."""

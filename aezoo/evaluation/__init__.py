@@ -1,0 +1,1 @@
+"""Report cards: every model measured in the same way."""

@@ -1,0 +1,247 @@
+"""The report card: figures in columns, as a table, as JSON, and as a page with pictures."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import json
+import pathlib
+
+import jinja2
+from matplotlib.text import Text
+
+from aezoo.inputs.arguments import check_path
+from aezoo.saving.files import make_folder, replacing
+
+ROWS = {
+    "Reconstruction": {
+        "mse": ("MSE", "low"),
+        "psnr": ("PSNR, dB", "high"),
+        "ssim": ("SSIM", "high"),
+        "corrupted_mse": ("MSE, inputs corrupted as in training", None),
+        "corrupted_affine_rank_mse": ("best affine map of the code's rank, corrupted inputs", None),
+        "corrupted_affine_mse": ("best affine map, corrupted inputs", None),
+    },
+    "MSE of noisy inputs": {"noise": ("noise {}", "low")},
+    "Code": {
+        "linear_probe": ("linear probe, accuracy", "high"),
+        "knn": ("10 nearest neighbours, accuracy", "high"),
+        "kmeans_nmi": ("k-means, NMI", "high"),
+        "kmeans_ari": ("k-means, ARI", "high"),
+        "one_class_auroc": ("one class against the rest, mean AUROC", "high"),
+        "code_size": ("values in the code", None),
+        "bits_per_sample": ("bits per sample", None),
+    },
+    "Cost": {
+        "encode_per_second": ("samples encoded per second", "high"),
+        "reconstruct_per_second": ("samples reconstructed per second", "high"),
+        "parameters": ("parameters", None),
+    },
+}
+JSON, PAGE = "report.json", "report.html"
+
+
+@dataclasses.dataclass
+class Row:
+    """One line of the table: the label, a text a column, and which of them are the best."""
+
+    label: str
+    cells: list[str]
+    best: tuple[int, ...]
+
+
+@dataclasses.dataclass
+class Material:
+    """What the pictures of a report card are drawn from.
+
+    Attributes:
+        models: From column to `Autoencoder`.
+        compared: From a model's column to that of its PCA.
+        samples: The `Samples` that were kept.
+        reconstructions: From column to `Reconstructions`.
+        histories: From a model's column to its history.
+    """
+
+    models: dict
+    compared: dict
+    samples: object
+    reconstructions: dict
+    histories: dict
+
+
+class ReportCard:
+    """What `aezoo.evaluate` returns: it prints as a table, and a notebook shows it with pictures.
+
+    Attributes:
+        about: The data, the number of samples, and versions.
+        columns: From the name of a model, or of a PCA, to its figures.
+
+    Example:
+
+    >>> model = aezoo.pca_ae((8, 8, 1), 4, seed=0)
+    >>> history = model.fit(aezoo.data.load("digits"), verbose=0)
+    >>> card = aezoo.evaluate(model, "digits", verbose=False)
+    >>> [name for name in card.columns], card["PCA 4"]["code_size"]
+    (['pca_ae', 'PCA 4'], 4)
+    """
+
+    def __init__(self, about: dict, columns: dict[str, dict], material: Material):
+        self.about, self.columns, self.material = about, columns, material
+        self._pictures = None
+
+    def __getitem__(self, name: str) -> dict:
+        return self.columns[name]
+
+    def rows(self) -> dict[str, list[Row]]:
+        """The lines of the table, under the headings that they stand below."""
+        found = {}
+        for heading, keys in ROWS.items():
+            lines = []
+            for key, (label, better) in keys.items():
+                values = [figures.get(key) for figures in self.columns.values()]
+                if key == "one_class_auroc":
+                    values = [value and value["mean"] for value in values]
+                if key == "noise":
+                    deviations = "" if self.about["noise_unit"] == 1 else " standard deviations"
+                    levels = dict.fromkeys(level for value in values for level in value)
+                    lines += [
+                        _row(
+                            label.format(level) + deviations,
+                            [value[level] for value in values],
+                            better,
+                        )
+                        for level in levels
+                    ]
+                elif any(value is not None for value in values):
+                    lines.append(_row(label, values, better))
+            if lines:
+                found[heading] = lines
+        return found
+
+    def table(self):
+        """The table as a `rich.table.Table`."""
+        from rich.table import Table
+
+        table = Table(title=self.title, caption=self.caption, title_justify="left")
+        table.add_column("")
+        for name in self.columns:
+            table.add_column(name, justify="right")
+        for heading, lines in self.rows().items():
+            table.add_row(f"[italic]{heading}[/italic]")
+            for row in lines:
+                cells = [
+                    f"[bold]{cell}[/bold]" if number in row.best else cell
+                    for number, cell in enumerate(row.cells)
+                ]
+                table.add_row(f"  {row.label}", *cells)
+            table.add_section()
+        return table
+
+    @property
+    def title(self) -> str:
+        """Which models on which data."""
+        return f"{', '.join(self.material.compared)} on {self.about['data']}"
+
+    @property
+    def caption(self) -> str:
+        """How much was measured, and on how much the fits were made."""
+        shape = "x".join(map(str, self.about["input_shape"]))
+        return (
+            f"{self.about['samples']:,} samples of {shape} measured, PCA and probes fitted to "
+            f"{self.about['fitted_samples']:,} others"
+        )
+
+    def pictures(self) -> dict:
+        """The pictures by their headings, matplotlib figures; drawn once."""
+        if self._pictures is None:
+            from aezoo.evaluation.report_pictures import draw_all
+
+            self._pictures = draw_all(self)
+        return self._pictures
+
+    def to_json(self) -> str:
+        """All figures as JSON."""
+        return json.dumps({**self.about, "columns": self.columns}, indent=2) + "\n"
+
+    def to_html(self) -> str:
+        """A page that holds all it shows, and needs neither network nor JavaScript."""
+
+        return render(self)
+
+    def save(self, folder: str | pathlib.Path) -> pathlib.Path:
+        """Writes report.json and report.html.
+
+        Args:
+            folder: Where they are written; it is made where there is none.
+
+        Returns:
+            The path of the page.
+        """
+        folder = check_path("folder", folder)
+        texts = {JSON: self.to_json(), PAGE: self.to_html()}
+        make_folder(folder)
+        for name, text in texts.items():
+            with replacing(folder / name) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+        return folder / PAGE
+
+    def __rich__(self):
+        return self.table()
+
+    def __str__(self) -> str:
+        from rich.console import Console
+
+        console = Console(file=io.StringIO(), width=60 + 20 * len(self.columns), color_system=None)
+        console.print(self.table())
+        return console.file.getvalue().rstrip()
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+
+        return render(self, page=False)
+
+
+def _row(label, values, better) -> Row:
+    cells = ["-" if value is None else as_text(value) for value in values]
+    known = [value for value in values if value is not None]
+    best = ()
+    if better and len(set(cells)) > 1 and len(known) > 1:
+        chosen = as_text(min(known) if better == "low" else max(known))
+        best = tuple(number for number, cell in enumerate(cells) if cell == chosen)
+    return Row(label, cells, best)
+
+
+def as_text(value) -> str:
+    """A figure with four digits, a count with all of its own."""
+    if isinstance(value, int) or value >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.4f}" if 0.1 <= value <= 1 else f"{value:#.4g}"
+
+
+def render(card, page: bool = True) -> str:
+    """The whole page, or what a notebook shows inside its own."""
+    template = environment().get_template("page.html" if page else "card.html")
+    return template.render(card=card, pictures=card.pictures(), data_uri=_data_uri)
+
+
+def environment() -> jinja2.Environment:
+    """The templates of the package; what they show is escaped."""
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("aezoo", "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _data_uri(picture, text: str = "black") -> str:
+    """The PNG of a picture, which lets the background of the page through; drawn once."""
+    if text not in picture.drawn:
+        for label in picture.figure.findobj(Text):
+            label.set_color(text)
+        file = io.BytesIO()
+        picture.figure.savefig(file, dpi=200, format="png", transparent=True)
+        picture.drawn[text] = base64.b64encode(file.getvalue()).decode()
+    return f"data:image/png;base64,{picture.drawn[text]}"

@@ -1,0 +1,248 @@
+"""Autoencoders whose codes follow a prior, so that new samples can be drawn."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+from keras import ops
+
+from aezoo.backends.engine import predict_on_batch
+from aezoo.inputs.arguments import check_flag, check_positive_integer, check_seed
+from aezoo.inputs.arrays import batches, inputs_of, is_array, joined, samples_of, to_numpy
+from aezoo.inputs.pixels import scale_pixels
+from aezoo.layers.sampling import Sampling
+from aezoo.losses import BernoulliLikelihood, GaussianLikelihood, NatsLoss
+from aezoo.model_classes.autoencoder import Autoencoder, DrawingAutoencoder
+from aezoo.model_classes.pixel_model import PixelModel
+
+DRAWS_AT_ONCE = 4096
+VARIANCE_SAMPLES = 4096
+
+
+@keras.saving.register_keras_serializable("aezoo")
+class GenerativeAutoencoder(Autoencoder):
+    """An autoencoder with codes near a standard normal prior.
+
+    Example:
+
+    >>> model = aezoo.wae((8, 8, 1), latent_dim=4)
+    >>> model.generate(3, seed=0).shape
+    (3, 8, 8, 1)
+    """
+
+    def generate(self, n: int, seed: int | None = None, batch_size: int = 256) -> np.ndarray:
+        """New samples: codes drawn from the prior, decoded.
+
+        Args:
+            n: How many.
+            seed: Integer that fixes the draws, or None.
+            batch_size: How many are decoded at once.
+
+        Returns:
+            Array (n, *input_shape).
+
+        Raises:
+            ValueError: if `n` is not a positive integer.
+        """
+        return self.decode(self._prior(n, seed), batch_size)
+
+    def interpolate(self, a, b, steps: int = 8, batch_size: int = 256) -> np.ndarray:
+        """Reconstructions along the straight lines between the codes of `a` and of `b`.
+
+        Args:
+            a: Array (samples, *input_shape), where the lines begin.
+            b: As many samples, where they end.
+            steps: Points on each line, both ends among them.
+            batch_size: How many are encoded or decoded at once.
+
+        Returns:
+            Array (samples, steps, *input_shape).
+
+        Raises:
+            ValueError: if `a` and `b` are not as many, or `steps` is below 1.
+        """
+        codes = self._line(self.encode(a, batch_size), self.encode(b, batch_size), steps)
+        decoded = self.decode(codes.reshape(-1, *codes.shape[2:]), batch_size)
+        return decoded.reshape(*codes.shape[:2], *decoded.shape[1:])
+
+    def _prior(self, n, seed):
+        check_seed("seed", seed)
+        shape = (check_positive_integer("n", n), self.encoder.output_shape[-1])
+        return np.random.default_rng(seed).standard_normal(shape, "float32")
+
+    @staticmethod
+    def _line(first, last, steps):
+        check_positive_integer("steps", steps)
+        if len(first) != len(last):
+            raise ValueError(
+                f"`a` and `b` must hold as many samples. Received: {len(first)} and {len(last)}"
+            )
+        shares = np.linspace(0, 1, steps, dtype="float32")[:, None]
+        return first[:, None] * (1 - shares) + last[:, None] * shares
+
+
+@keras.saving.register_keras_serializable("aezoo")
+class VariationalAutoencoder(DrawingAutoencoder, GenerativeAutoencoder):
+    """An autoencoder whose encoder gives a distribution over codes.
+
+    `encode` returns its mean. `fit` draws codes; so does `evaluate`, with a fixed seed, so
+    that `val_loss` is the bound that is trained. All is in nats per sample.
+
+    Example:
+
+    >>> model = aezoo.vae((8, 8, 1), latent_dim=4, seed=0)
+    >>> x = aezoo.data.arrays("digits")
+    >>> history = model.fit(x, verbose=0).history
+    >>> sorted(history)
+    ['active_units', 'kl', 'loss', 'mse', 'reconstruction']
+    >>> mean, log_variance = model.encode(x, return_distribution=True)
+    >>> mean.shape, log_variance.shape
+    ((1437, 4), (1437, 4))
+    """
+
+    @property
+    def sampling(self) -> Sampling:
+        """The layer that draws codes."""
+        return self.encoder.get_layer("sampling")
+
+    drawing_layer = sampling
+
+    def encode(self, x, batch_size: int = 256, return_distribution: bool = False):
+        """The means of the codes of `x`.
+
+        Args:
+            x: Array (samples, *input_shape), or a dataset of batches of it.
+            batch_size: How many samples of an array go through at once.
+            return_distribution: Whether the log-variances are returned too.
+
+        Returns:
+            Array (samples, latent_dim), or two of them: mean and log-variance.
+
+        Raises:
+            ValueError: if shape or dtype do not fit the model.
+        """
+        if not check_flag("return_distribution", return_distribution):
+            return super().encode(x, batch_size)
+        return self._parts(self._predict(self._posterior(), x, batch_size))
+
+    def log_likelihood(
+        self, x, samples: int = 100, seed: int | None = 0, batch_size: int = 256
+    ) -> np.ndarray:
+        """The logarithm of p(x) in nats, by importance sampling from the encoder.
+
+        It is a lower bound in expectation, and tight when `samples` are many. Where the
+        variance of a gaussian likelihood is "optimal", it is that of `x` and its
+        reconstruction.
+
+        Args:
+            x: Array (samples, *input_shape), or a dataset of batches of it.
+            samples: Codes drawn for each sample.
+            seed: Integer that fixes the draws, or None.
+            batch_size: How many samples of an array are encoded at once.
+
+        Returns:
+            Array (samples,).
+
+        Raises:
+            ValueError: if shape or dtype do not fit the model, if `samples` is below 1, or
+                if the model was made with a loss that is no likelihood.
+
+        Reference:
+            Burda, Grosse, Salakhutdinov, 2016, "Importance Weighted Autoencoders",
+            https://arxiv.org/abs/1509.00519
+        """
+        check_positive_integer("samples", samples)
+        check_seed("seed", seed)
+        likelihood = self._likelihood(x, batch_size)
+        generator = np.random.default_rng(seed)
+        posterior, found = self._posterior(), []
+        for batch in batches(self._checked(self, x), batch_size):
+            inputs = inputs_of(batch)
+            parameters = to_numpy(posterior.predict_on_batch(inputs))
+            pieces = max(1, len(parameters) * samples // DRAWS_AT_ONCE)
+            for rows in np.array_split(np.arange(len(parameters)), min(pieces, len(parameters))):
+                piece = keras.tree.map_structure(
+                    lambda part, rows=rows: to_numpy(part)[rows], inputs
+                )
+                found.append(
+                    self._log_mean(likelihood, piece, parameters[rows], samples, generator)
+                )
+        return joined(found)
+
+    def _log_mean(self, likelihood, inputs, parameters, samples, generator):
+        """log p(x) of a few samples, from so many codes for each."""
+        mean, log_variance = (np.repeat(part, samples, 0) for part in self._parts(parameters))
+        noise = generator.standard_normal(mean.shape, "float32")
+        codes = mean + np.exp(0.5 * log_variance) * noise
+        log_ratio = 0.5 * np.sum(codes * codes - noise * noise - log_variance, -1)
+        clean, *labels = inputs if isinstance(inputs, tuple) else (inputs,)
+        labels = [np.repeat(part, samples, 0) for part in labels]
+        decoded = predict_on_batch(self.decoder, (codes, *labels) if labels else codes)
+        clean = np.repeat(to_numpy(scale_pixels(clean)), samples, 0)
+        nats = to_numpy(likelihood.nats(clean, decoded))
+        logs = (-nats - log_ratio).reshape(-1, samples)
+        largest = logs.max(1, keepdims=True)
+        return largest[:, 0] + np.log(np.exp(logs - largest).mean(1))
+
+    def _likelihood(self, x, batch_size):
+        if not isinstance(self.loss, (BernoulliLikelihood, GaussianLikelihood)):
+            raise ValueError(
+                "The model must be compiled with a likelihood, as loss=None does it. "
+                f"Received: {self.loss!r}"
+            )
+        if getattr(self.loss, "variance", None) != "optimal":
+            return self.loss
+        return GaussianLikelihood(float(self.reconstruction_error(x, batch_size).mean()) + 1e-7)
+
+    def _posterior(self):
+        """From inputs to the parameters of the distribution, made once."""
+        found = vars(self).get("posterior_network")
+        if found is None:
+            found = PixelModel(self.encoder.input, self.sampling.input)
+            vars(self)["posterior_network"] = found
+        return found
+
+    @staticmethod
+    def _parts(parameters):
+        return tuple(to_numpy(part) for part in Sampling.distribution(parameters))
+
+    def _begin(self, x):
+        """A learnt variance begins at that of the data around their mean, before the first step."""
+        if getattr(self.loss, "variance", None) != "learnt":
+            return x
+        if to_numpy(ops.convert_to_tensor(self.optimizer.iterations)) > 0:
+            return x
+        known = x if is_array(x) else None
+        if hasattr(x, "aezoo_rows"):  # the arrays behind a pipeline of `aezoo.data.load`
+            known = x.aezoo_rows.columns[0]
+        if known is not None:
+            first = [known[:: max(1, len(known) // VARIANCE_SAMPLES)]]
+        else:
+            first, given = [], x if isinstance(x, Iterator) else batches(x)
+            while sum(len(samples_of(batch)) for batch in first) < VARIANCE_SAMPLES:
+                batch = next(given, None)
+                if batch is None:
+                    break
+                first.append(batch)
+            if given is x:
+                x = itertools.chain(first, x)
+        clean = np.concatenate([to_numpy(scale_pixels(samples_of(batch))) for batch in first])
+        self.decoder.get_layer("log_variance").begin_at(float(clean.var(0).mean()) + 1e-6)
+        return x
+
+    def compile(self, *args, **options):
+        super().compile(*args, **options)
+        if isinstance(self.loss, NatsLoss):
+            self.loss.sampling = self.sampling
+            self.loss.reconstruction = self.sampling.reconstruction
+            if getattr(self.loss, "variance", None) == "learnt":
+                self.loss.variance_layer = self.decoder.get_layer("log_variance")
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        samples = self.sampling.samples
+        if samples > 1 and self.sampling.log_ratio is not None:
+            y_pred = ops.reshape(y_pred, (-1, samples, *y_pred.shape[1:]))[:, 0]
+        return super().compute_metrics(x, y, y_pred, sample_weight)

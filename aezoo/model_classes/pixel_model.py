@@ -1,0 +1,74 @@
+"""The model that applies the pixel rule to what enters."""
+
+from __future__ import annotations
+
+import keras
+
+from aezoo.backends.engine import distribution_of, keeping_variables, without_retracing_warnings
+from aezoo.inputs.arrays import to_numpy
+from aezoo.inputs.pixels import scale_for_torch, scale_pixels
+
+
+class OnReplicas:
+    """A Keras model whose steps run on all replicas and whose predictions run on one."""
+
+    def make_train_function(self, force=False):
+        distribution = distribution_of(self)
+        if distribution is None:
+            return super().make_train_function(force)
+        if self.train_function is None or force:
+            self.train_function = distribution.function(self, self.train_step)
+        return self.train_function
+
+    def make_test_function(self, force=False):
+        distribution = distribution_of(self)
+        if distribution is None:
+            return super().make_test_function(force)
+        if self.test_function is None or force:
+            self.test_function = distribution.function(self, self.test_step)
+        return self.test_function
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Keras's would reduce a batch of several replicas; `Distribution.shares` has built it."""
+        if iterator is None or distribution_of(self) is None:
+            super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
+
+
+@keras.saving.register_keras_serializable("aezoo")
+class PixelModel(OnReplicas, keras.Model):
+    """A functional Keras model that applies the pixel rule to what enters it.
+
+    Where there are several inputs it is the first that holds pixels.
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        if isinstance(inputs, (tuple, list)):
+            pixels, *others = inputs
+            inputs = (scale_pixels(pixels, self.inputs[0].dtype), *others)
+        else:
+            inputs = scale_pixels(inputs, self.inputs[0].dtype)
+        return super().call(inputs, training=training, mask=mask)
+
+    def predict(self, x, batch_size: int | None = None, **options):
+        distribution = distribution_of(self)
+        if distribution is not None:
+            return distribution.predict(self, x, batch_size)
+        with without_retracing_warnings(), keeping_variables(self):
+            outputs = super().predict(scale_for_torch(x), batch_size, **options)
+        return keras.tree.map_structure(to_numpy, outputs)
+
+    def predict_on_batch(self, x):
+        distribution = distribution_of(self)
+        if distribution is not None:
+            return distribution.predict_on_batch(self, x)
+        with without_retracing_warnings():
+            outputs = super().predict_on_batch(scale_for_torch(x))
+        return keras.tree.map_structure(to_numpy, outputs)
+
+    def zero_grad(self, set_to_none: bool = True):
+        """Drops all gradients on torch, where encoder and decoder may have paths in common.
+
+        Keras knows a parameter by its path there, so that torch would find only one of two.
+        """
+        for variable in self.trainable_variables:
+            variable.value.grad = None

@@ -1,0 +1,1 @@
+"""The recipe: `aezoo.train`, and the folder of a run."""

@@ -1,0 +1,58 @@
+"""Which data a training learns from, validates on and is measured on."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from aezoo.data import load, splits
+from aezoo.inputs.arguments import check_number
+from aezoo.inputs.arrays import is_dataset
+
+
+@dataclasses.dataclass
+class Parts:
+    """Datasets to train on, to validate on (or None), and to measure on in the end.
+
+    `held_out` is the share of the source's training data that is not trained on.
+    """
+
+    training: object
+    validation: object
+    test: object
+    evaluated_on: str
+    held_out: float | None = None
+
+
+def find_parts(data, validation, test, share, needs_validation, **options) -> Parts:
+    """Training, validation and test data, and the name of what is tested on."""
+    if is_dataset(data):
+        if share is not None:
+            raise ValueError(
+                "`validation_split` must be None where `data` is a dataset; pass validation_data. "
+                f"Received: {share!r}"
+            )
+        training = data
+    else:
+        has_test = "test" in splits(data, options["data_dir"])
+        needs_split = validation is None and (
+            needs_validation or not (has_test or test is not None)
+        )
+        if share is None:
+            share = 0.1 if needs_split else 0
+        check_number("validation_split", share, 0, 0.99)
+        share = share or None
+        training = load(data, "train", validation_split=share, **options)
+        options.pop("limit")
+        if validation is None and share:
+            validation = load(data, "validation", validation_split=share, **options)
+        if test is None and has_test:
+            test = load(data, "test", **options)
+    if needs_validation and validation is None:
+        raise ValueError(
+            "`early_stopping` must have validation data. Received: validation_data=None"
+        )
+    if test is not None:
+        return Parts(training, validation, test, "test", share)
+    if validation is not None:
+        return Parts(training, validation, validation, "validation", share)
+    return Parts(training, None, training, "train")
