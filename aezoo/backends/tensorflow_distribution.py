@@ -20,6 +20,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from aezoo.backends import keras_private
 from aezoo.backends.replica_step import one_share
 from aezoo.backends.tensorflow_batches import Rows, from_batches, rows_of
 from aezoo.backends.workers import Workers
@@ -140,7 +141,7 @@ class Distribution(Workers):
                 part, data.get("validation_steps")
             )
         with self.scope():
-            model._symbolic_build(data_batch=_symbols(found["x"].element_spec))
+            keras_private.make_variables(model, _symbols(found["x"].element_spec))
             if "validation_data" in data:
                 self._draw_apart(model)
         with self.naming_lost_workers(), _synchronized(model):
@@ -150,7 +151,7 @@ class Distribution(Workers):
         """Lets each replica draw noise of its own."""
         counting = {  # the samples of an evaluation, which must be counted alike
             id(layer.evaluation.state)
-            for layer in model._flatten_layers()
+            for layer in keras_private.all_layers(model)
             if hasattr(layer, "evaluation")
         }
         states = [
@@ -316,7 +317,7 @@ def _synchronized(model):
     """
     layers = [
         layer
-        for layer in model._flatten_layers()
+        for layer in keras_private.all_layers(model)
         if isinstance(layer, keras.layers.BatchNormalization) and not layer.synchronized
     ]
     for layer in layers:

@@ -23,6 +23,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from aezoo.backends import keras_private
 from aezoo.backends.tensorflow_batches import Rows, from_batches, rows_of
 from aezoo.inputs.arrays import is_array, is_dataset, to_numpy
 
@@ -206,7 +207,7 @@ def _sees_batches(callback) -> bool:
     if isinstance(callback, (keras.callbacks.ProgbarLogger, keras.callbacks.History)):
         return False
     if isinstance(callback, keras.callbacks.TensorBoard):
-        traces = getattr(callback, "_should_trace", True)
+        traces = keras_private.may_profile(callback)
         return callback.update_freq != "epoch" or callback.write_steps_per_second or traces
     return any(
         hook in vars(callback)
@@ -265,14 +266,20 @@ def _holds_a_model(value, seen=None) -> bool:
     elif isinstance(value, functools.partial):
         inside = [value.func, *value.args, *value.keywords.values()]
     else:
-        inside = [part for key, part in getattr(value, "__dict__", {}).items() if key != "_model"]
+        inside = [
+            part
+            for key, part in getattr(value, "__dict__", {}).items()
+            if key != keras_private.MODEL_OF_A_CALLBACK
+        ]
     return any(_holds_a_model(part, seen) for part in inside)
 
 
 def _touches_a_model(function, seen=()) -> bool:
     instructions = _instructions(function.__code__)
     for one, following in zip(instructions, [*instructions[1:], None], strict=True):
-        if one.argval in ("model", "_model") and one.opname.startswith(("LOAD", "STORE")):
+        if one.argval in ("model", keras_private.MODEL_OF_A_CALLBACK) and one.opname.startswith(
+            ("LOAD", "STORE")
+        ):
             asked = following.argval if following and following.opname.endswith("ATTR") else None
             if asked != "stop_training":
                 return True
@@ -452,7 +459,7 @@ def _build(model, blocks: Blocks) -> None:
         lambda spec: keras.KerasTensor(spec.shape[1:], spec.dtype.name),
         blocks.dataset.element_spec[0],
     )
-    model._symbolic_build(data_batch=batch)
+    keras_private.make_variables(model, batch)
 
 
 def _function(model, step: str, length: int, jit_compile: bool, log: StepLog | None):

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from aezoo.backends import keras_private
 from aezoo.backends.engine import (
     blocks_of,
     guarded,
@@ -297,7 +298,7 @@ class Autoencoder(PixelModel):
 
     def reset_metrics(self):
         super().reset_metrics()
-        for layer in self._flatten_layers():  # each epoch and each evaluation begins here
+        for layer in keras_private.all_layers(self):  # each epoch and each evaluation begins here
             if isinstance(getattr(layer, "evaluation", None), EvaluationDraws):
                 layer.evaluation.begin()
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import keras
 
+from aezoo.backends import keras_private
 from aezoo.backends.engine import distribution_of, keeping_variables, without_retracing_warnings
 from aezoo.inputs.arrays import to_numpy
 from aezoo.inputs.pixels import scale_for_torch, scale_pixels
 
 
-class OnReplicas:
+class OnReplicas(keras_private.MadeBefore):
     """A Keras model whose steps run on all replicas and whose predictions run on one."""
 
     def make_train_function(self, force=False):
@@ -28,10 +29,10 @@ class OnReplicas:
             self.test_function = distribution.function(self, self.test_step)
         return self.test_function
 
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        """Keras's would reduce a batch of several replicas; `Distribution.shares` has built it."""
-        if iterator is None or distribution_of(self) is None:
-            super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
+    @property
+    def has_its_variables(self) -> bool:
+        """Keras would reduce a batch of several replicas; `Distribution.shares` makes them."""
+        return distribution_of(self) is not None
 
 
 @keras.saving.register_keras_serializable("aezoo")

@@ -9,6 +9,8 @@ import threading
 import keras
 import numpy as np
 
+from aezoo.backends import keras_private
+
 
 def sizes_of(build) -> list[tuple[str, tuple[int, ...]]]:
     """The path and shape of each array that what `build()` returns would hold.
@@ -56,7 +58,7 @@ def _arrays(part):
     for variable in getattr(part, "variables", ()):
         yield variable.path, tuple(variable.shape)
     if isinstance(part, keras.Layer):
-        for layer in part._flatten_layers():
+        for layer in keras_private.all_layers(part):
             for name, value in vars(layer).items():
                 if isinstance(value, keras.Variable):
                     continue

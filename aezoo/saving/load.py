@@ -5,6 +5,7 @@ from __future__ import annotations
 import h5py
 import keras
 
+from aezoo.backends import keras_private
 from aezoo.inputs.arguments import check_path, reason_of
 from aezoo.model_classes.autoencoder import Autoencoder
 from aezoo.saving.archive import check_archive, check_h5, compare, is_users, told
@@ -79,7 +80,7 @@ def load_weights(model, weights) -> None:
             model.set_weights(found)
         else:
             needed = [(weight.path, tuple(weight.shape)) for weight in model.variables]
-            exact = not any(map(is_users, map(type, model._flatten_layers())))
+            exact = not any(map(is_users, map(type, keras_private.all_layers(model))))
             with h5py.File(path, "r") as file:
                 compare(needed, check_h5(file), exact)
             model.load_weights(path)

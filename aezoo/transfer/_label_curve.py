@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 from keras import ops
 
+from aezoo.backends import keras_private
 from aezoo.data._load import labelled
 from aezoo.inputs.arguments import check_number, check_positive_integer, check_positive_integers
 from aezoo.inputs.arrays import to_numpy
@@ -267,7 +268,7 @@ def _train(network, x, y, steps, seed, augment):
     """So many steps, each of 64 samples or all, moved; the learning rate decays to 0."""
     moved = _moving(augment, seed)
     for variable in network.optimizer.variables:
-        if variable is not network.optimizer._learning_rate:
+        if variable is not keras_private.learning_rate_variable(network.optimizer):
             variable.assign(np.zeros(variable.shape, variable.dtype))
     generator, peak = np.random.default_rng(seed), float(network.optimizer.learning_rate)
     size = min(64, len(x))
