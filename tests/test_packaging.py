@@ -32,7 +32,7 @@ def test_metadata(wheel):
         message = email.message_from_bytes(file.read(metadata))
     required = {text.split(";")[0].strip() for text in message.get_all("Requires-Dist")}
     for package in (
-        "tensorflow", "keras>=3.12", "numpy", "tensorflow-datasets", "importlib_resources",
+        "tensorflow", "keras<3.16,>=3.12", "numpy", "tensorflow-datasets", "importlib_resources",
         "scikit-learn", "matplotlib", "typer",
     ):  # fmt: skip
         assert any(text.startswith(package) for text in required), package
