@@ -98,6 +98,16 @@ def little_to_collect():
     gc.freeze()
 
 
+@pytest.fixture
+def bfloat16():
+    """Skips where oneDNN must not use what the processor has, which TensorFlow does not look at.
+
+    Its own `tf.nn.conv2d` fails in bfloat16 then, on a processor that has it.
+    """
+    if "ONEDNN_MAX_CPU_ISA" in os.environ:
+        pytest.skip("oneDNN was told to leave out instructions that TensorFlow counts on")
+
+
 @pytest.fixture(scope="session")
 def digits() -> np.ndarray:
     """The 1,437 training digits, uint8 (samples, 8, 8, 1)."""

@@ -64,7 +64,7 @@ def test_mixed_float16(name, policy, in_float32, digits, tmp_path):
 
 
 @pytest.mark.slow
-def test_mixed_bfloat16(name, policy, in_float32, digits):
+def test_mixed_bfloat16(name, policy, bfloat16, in_float32, digits):
     expected = in_float32(name)
     policy("mixed_bfloat16")
     model, loss = trained(name, digits[:160])
@@ -132,7 +132,7 @@ def test_a_float32_model_stays_one_under_another_policy(policy, digits, tmp_path
     assert not isinstance(loaded.optimizer, keras.optimizers.LossScaleOptimizer)
 
 
-def test_the_command_line_trains_and_resumes_in_a_precision(policy, tmp_path):
+def test_the_command_line_trains_and_resumes_in_a_precision(policy, bfloat16, tmp_path):
     import json
 
     from typer.testing import CliRunner
