@@ -920,7 +920,9 @@ def series_network():
 
 
 @pytest.mark.parametrize("network", [dense_network, image_network, series_network])
-def test_networks_of_keras_own_layers_load(network, bfloat16, tmp_path):
+def test_networks_of_keras_own_layers_load(network, request, tmp_path):
+    if network is image_network:
+        request.getfixturevalue("bfloat16")
     encoder, decoder, options = network()
     model = aezoo.autoencoder(encoder, decoder, **options)
     x = np.random.default_rng(0).random((4, *model.input_shape[1:]), "float32")
