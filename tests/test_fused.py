@@ -367,6 +367,7 @@ def test_callbacks_that_work_with_the_model_get_single_batches_and_it_is_said_on
     callbacks = [
         SetsRate(), KeepsOptimizer(model.optimizer), closed_over, checkpoint, hidden,
         HoldsParts(model.encoder), HoldsParts(Box(model)), CallsAFunction(),
+        HoldsParts([float(number) for number in range(2000)], model),
     ]  # fmt: skip
     for callback in callbacks:
         name = type(callback).__name__

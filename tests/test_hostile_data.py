@@ -174,8 +174,8 @@ def test_npz_files_that_are_refused(tmp_path, content, message):
 
 
 def test_other_arrays_of_an_npz_file_are_named(tmp_path):
-    np.savez(tmp_path / "t.npz", x=X, labels=X[:, 0], names=X[:, 0])
-    with pytest.warns(UserWarning, match=r"are left out: labels, names in .*t\.npz"):
+    np.savez(tmp_path / "t.npz", x=X, labels=X[:, 0], years=X[:, 0])
+    with pytest.warns(UserWarning, match=r"are left out: labels, years in .*t\.npz"):
         x = arrays(tmp_path / "t.npz")
     np.testing.assert_array_equal(x, X)
 

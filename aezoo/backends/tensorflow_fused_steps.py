@@ -217,6 +217,10 @@ def _sees_batches(callback) -> bool:
 
 
 _ACTIVE = (keras.Layer, keras.optimizers.Optimizer, keras.Variable)
+_PLAIN = (  # which hold no model, however many a callback has recorded
+    *(int, float, complex, str, bytes, type(None), type),
+    *(np.ndarray, np.generic, types.ModuleType),
+)
 
 
 def _acts_on_batches(callback) -> bool:
@@ -252,13 +256,13 @@ def _holds_a_model(value, seen=None) -> bool:
     seen = set() if seen is None else seen
     if isinstance(value, _ACTIVE):
         return True
-    if id(value) in seen or len(seen) > MOST_HELD or isinstance(value, (type, types.ModuleType)):
+    if id(value) in seen or len(seen) > MOST_HELD or isinstance(value, _PLAIN):
         return False
     seen.add(id(value))
     if isinstance(value, dict):
-        inside = [*value.values()]
+        inside = value.values()
     elif isinstance(value, (list, tuple, set, frozenset, collections.deque)):
-        inside = [*value]
+        inside = value
     elif isinstance(value, types.MethodType):
         inside = [value.__self__]
     elif isinstance(value, types.FunctionType):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import pathlib
+import re
 import warnings
 
 import numpy as np
@@ -59,15 +60,14 @@ def _from_npz(path):
                         f"{y.shape} for {name} of shape {x.shape} in {path}"
                     )
                 parts[name[2:] or "train"] = (x, y)
-        alone = sorted(
-            name for name in names if name.startswith("y") and f"x{name[1:]}" not in names
-        )
+        known = {name for name in names if re.fullmatch(r"[xy](_.*)?", name)}
+        alone = sorted(name for name in known if f"x{name[1:]}" not in names)
         if parts and alone:
             raise ValueError(
                 "`source` must have inputs for its labels. "
                 f"Received: {alone[0]} without x{alone[0][1:]} in {path}"
             )
-        others = sorted(name for name in names if name[:1] not in ("x", "y"))
+        others = sorted(names - known)
         if parts and others:
             warnings.warn(
                 "Arrays with other names than x, y, x_train and so on are left out: "
