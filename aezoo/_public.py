@@ -7,7 +7,6 @@ from aezoo import layers as layers
 from aezoo import metrics as metrics
 from aezoo import plots as plots
 from aezoo import transfer as transfer
-from aezoo._version import __version__ as __version__
 from aezoo.closed_form import *  # noqa: F403  the room indexes its factories
 from aezoo.closed_form import ClosedForm as ClosedForm
 from aezoo.evaluation.comparison import Comparison as Comparison

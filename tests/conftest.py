@@ -1,5 +1,6 @@
 """What all tests share: the digits, small models, and a fresh Keras state."""
 
+import contextlib
 import gc
 import inspect
 import os
@@ -152,6 +153,19 @@ def saved_models(tmp_path_factory, digits):
         return folder
 
     return save
+
+
+@contextlib.contextmanager
+def full_disk(size: int = 1024):
+    """No file can grow beyond so many bytes."""
+    import resource  # which Windows has not
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def run_python(*arguments, cwd=None, env=None, timeout=600) -> subprocess.CompletedProcess:

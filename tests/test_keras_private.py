@@ -1,5 +1,8 @@
 """What is expected of each name that Keras keeps to itself."""
 
+import pathlib
+import re
+
 import keras
 import numpy as np
 
@@ -56,9 +59,6 @@ def test_the_attribute_of_a_callback_that_holds_the_model():
 
 def test_no_other_file_has_private_names():
     """But for overrides, which `keras_private` makes, and our own names."""
-    import pathlib
-    import re
-
     private = re.compile(r"\._(flatten_layers|symbolic_build|maybe_symbolic_build|learning_rate)\b")
     package = pathlib.Path(aezoo.__file__).parent
     found = {path.name for path in package.rglob("*.py") if private.search(path.read_text())}

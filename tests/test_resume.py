@@ -1,5 +1,6 @@
 """A resumed run is the run that nothing interrupted, to the bit."""
 
+import contextlib
 import csv
 import functools
 import json
@@ -19,7 +20,7 @@ from aezoo.callbacks import Terminated
 from aezoo.cli.app import main
 from aezoo.training.run_folder import RunFolder, draws_of
 from aezoo.training.tensorflow_augment import augmented
-from tests.conftest import small
+from tests.conftest import full_disk, small
 from tests.test_training import FILES, StopAfter
 
 SAMPLES = 330  # batches of 64, and a smaller one
@@ -233,26 +234,19 @@ def test_sigterm_to_the_command_line_exits_with_143(monkeypatch, tmp_path, capsy
 )
 def test_a_disk_without_room_ends_in_a_sentence_and_loses_no_epoch(epoch, tmp_path):
     """Before the first epoch, at the checkpoint behind the third, at the model in the end."""
-    resource = pytest.importorskip("resource")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-
-    def fill(*_):  # no file may be larger than this
-        resource.setrlimit(resource.RLIMIT_FSIZE, (600, before[1]))
-
+    trouble = contextlib.ExitStack()
     callback = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda done, logs: fill() if done == epoch else None
+        on_epoch_end=lambda done, _: trouble.enter_context(full_disk(600)) if done == epoch else 0
     )
     make = lambda: small("dense_ae", hidden_units=(16,))  # noqa: E731
     options = {"batch_size": 64, "limit": SAMPLES, "seed": 3, "verbose": False}
     whole = aezoo.train(make(), "digits", 4, tmp_path / "whole", **options)
     out = tmp_path / "run"
-    try:
+    with trouble:
         if epoch is None:
-            fill()
+            trouble.enter_context(full_disk(600))
         with pytest.raises(OSError, match=r"The place must have room .*Received: .*run"):
             aezoo.train(make(), "digits", 4, out, callbacks=(callback,), **options)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert not list(out.glob(".*"))
     kept = sorted(path.name for path in out.glob("*.keras"))
     assert kept == ([] if epoch is None else [f"checkpoint-{epoch + 1:04}.keras"])

@@ -9,7 +9,6 @@ import os
 import pathlib
 import pickle
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -27,7 +26,7 @@ from aezoo.cli.app import main
 from aezoo.saving.archive import check_archive
 from aezoo.training import lock
 from aezoo.training.lock import locked
-from tests.conftest import ROOT, run_python, small
+from tests.conftest import ROOT, full_disk, run_python, small
 
 HOUSE = re.compile(r"[^\n]*Received: .+\Z", re.DOTALL)
 
@@ -412,17 +411,6 @@ def test_the_command_is_refused_while_another_trains_and_resumes_after_a_kill(tm
     resumed = (tmp_path / "run" / "history.csv").read_text().splitlines()
     assert resumed[: len(rows) - 1] == rows[:-1]
     assert len(resumed) == 61
-
-
-@contextlib.contextmanager
-def full_disk():
-    """No file can grow beyond a kilobyte."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @contextlib.contextmanager

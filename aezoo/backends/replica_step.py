@@ -8,7 +8,26 @@ import weakref
 
 from keras import ops
 
-_step = threading.local()  # each replica of a process runs in a thread of its own
+
+class _OneReplica:
+    """The ways between replicas where there is one."""
+
+    @staticmethod
+    def all_reduce(tensor):
+        return tensor
+
+    all_gather = all_reduce
+
+    @staticmethod
+    def place(count):
+        return 0, count
+
+
+class _Step(threading.local):  # each replica of a process runs in a thread of its own
+    share, replicas, penalties = None, _OneReplica, ()
+
+
+_step = _Step()
 
 
 @contextlib.contextmanager
@@ -21,7 +40,7 @@ def one_share(share, replicas):
     try:
         yield
     finally:
-        _step.share = None
+        _step.share, _step.replicas, _step.penalties = None, _OneReplica, ()
 
 
 def add_loss(layer, value) -> None:
@@ -30,7 +49,7 @@ def add_loss(layer, value) -> None:
     Keras keeps the losses of a layer in one list, and the replicas of a process wait for each
     other in the middle of a step: one would clear what another has added, or count it as its own.
     """
-    if getattr(_step, "share", None) is None:
+    if _step.share is None:
         layer.add_loss(value)
     else:
         _step.penalties.append(value)
@@ -38,12 +57,12 @@ def add_loss(layer, value) -> None:
 
 def added_losses() -> list:
     """What `add_loss` was given in this step of this replica."""
-    return _step.penalties if getattr(_step, "share", None) is not None else []
+    return list(_step.penalties)
 
 
 def weigh(loss):
     """The loss itself, whose gradient counts as much as this replica has of the batch."""
-    share = getattr(_step, "share", None)
+    share = _step.share
     if share is None:
         return loss
     share = ops.cast(share, loss.dtype)
@@ -52,14 +71,12 @@ def weigh(loss):
 
 def sum_over_replicas(tensor):
     """The sum of what all replicas have, inside a step; elsewhere the tensor itself."""
-    if getattr(_step, "share", None) is None:
-        return tensor
     return _step.replicas.all_reduce(tensor)
 
 
 def first_of_replicas(tensor):
     """What the first replica has, inside a step; elsewhere the tensor itself."""
-    if getattr(_step, "share", None) is None:
+    if _step.share is None:
         return tensor
     first = _step.replicas.is_first()
     return _step.replicas.all_reduce(ops.where(first, tensor, ops.zeros_like(tensor)))
@@ -67,15 +84,11 @@ def first_of_replicas(tensor):
 
 def gather_over_replicas(tensor):
     """The rows that all replicas have, in their order, inside a step; elsewhere the tensor."""
-    if getattr(_step, "share", None) is None:
-        return tensor
     return _step.replicas.all_gather(tensor)
 
 
 def place_in_batch(count):
     """(how many samples of the batch earlier replicas have, how many all have together)."""
-    if getattr(_step, "share", None) is None:
-        return 0, count
     return _step.replicas.place(count)
 
 

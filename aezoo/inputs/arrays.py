@@ -96,17 +96,16 @@ def joined(parts: list, name: str = "Input") -> np.ndarray:
 
 def recut(parts, sizes):
     """The rows of arrays in a row, cut anew into so many each; the last may have fewer."""
-    parts, rows = iter(parts), None
+    parts, kept, have = iter(parts), [], 0
     for size in sizes:
-        while rows is None or len(rows) < size:
-            more = next(parts, None)
-            if more is None:
-                break
-            rows = more if rows is None else np.concatenate([rows, more])
-        if rows is None or not len(rows):
+        while have < size and (more := next(parts, None)) is not None:
+            kept.append(more)
+            have += len(more)
+        if not have:
             return
+        rows = kept[0] if len(kept) == 1 else np.concatenate(kept)
         yield rows[:size]
-        rows = rows[size:]
+        kept, have = [rows[size:]], max(0, have - size)
 
 
 def inputs_of(batch):

@@ -11,7 +11,7 @@ from keras import ops
 
 from aezoo.backends.engine import predict_on_batch
 from aezoo.inputs.arguments import check_flag, check_positive_integer, check_seed
-from aezoo.inputs.arrays import batches, inputs_of, is_array, joined, samples_of, to_numpy
+from aezoo.inputs.arrays import batches, inputs_of, is_array, joined, recut, samples_of, to_numpy
 from aezoo.inputs.pixels import scale_pixels
 from aezoo.layers.sampling import Sampling
 from aezoo.losses import BernoulliLikelihood, GaussianLikelihood, NatsLoss
@@ -215,21 +215,16 @@ class VariationalAutoencoder(DrawingAutoencoder, GenerativeAutoencoder):
             return x
         if to_numpy(ops.convert_to_tensor(self.optimizer.iterations)) > 0:
             return x
-        known = x if is_array(x) else None
-        if hasattr(x, "aezoo_rows"):  # the arrays behind a pipeline of `aezoo.data.load`
-            known = x.aezoo_rows.columns[0]
-        if known is not None:
-            first = [known[:: max(1, len(known) // VARIANCE_SAMPLES)]]
+        # the arrays behind a pipeline of `aezoo.data.load`
+        known = x.aezoo_rows.columns[0] if hasattr(x, "aezoo_rows") else x
+        if is_array(known):
+            first = known[:: max(1, len(known) // VARIANCE_SAMPLES)]
         else:
-            first, given = [], x if isinstance(x, Iterator) else batches(x)
-            while sum(len(samples_of(batch)) for batch in first) < VARIANCE_SAMPLES:
-                batch = next(given, None)
-                if batch is None:
-                    break
-                first.append(batch)
-            if given is x:
-                x = itertools.chain(first, x)
-        clean = np.concatenate([to_numpy(scale_pixels(samples_of(batch))) for batch in first])
+            ahead = batches(x)
+            if isinstance(x, Iterator):
+                x, ahead = itertools.tee(x)
+            first = next(recut(map(to_numpy, map(samples_of, ahead)), [VARIANCE_SAMPLES]))
+        clean = to_numpy(scale_pixels(first))
         self.decoder.get_layer("log_variance").begin_at(float(clean.var(0).mean()) + 1e-6)
         return x
 
