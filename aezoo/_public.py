@@ -19,6 +19,7 @@ from aezoo.imputation import impute as impute
 from aezoo.model_classes.autoencoder import Autoencoder as Autoencoder
 from aezoo.model_classes.generative import GenerativeAutoencoder as GenerativeAutoencoder
 from aezoo.model_classes.generative import VariationalAutoencoder as VariationalAutoencoder
+from aezoo.model_classes.reconstruction_model import ReconstructionModel as ReconstructionModel
 from aezoo.models import *  # noqa: F403  as above
 from aezoo.models._build import autoencoder as autoencoder
 from aezoo.models._registry import create as create

@@ -8,11 +8,11 @@ from aezoo.inputs.arguments import check_number, check_positive_integer
 from aezoo.inputs.arrays import as_array, batches, is_array, to_numpy
 from aezoo.inputs.pixels import scale_pixels
 from aezoo.inputs.training_data import check_inputs, check_values
-from aezoo.model_classes.autoencoder import Autoencoder
+from aezoo.model_classes.reconstruction_model import ReconstructionModel
 
 
 def impute(
-    model: Autoencoder,
+    model: ReconstructionModel,
     x,
     mask,
     *,
@@ -57,7 +57,7 @@ def impute(
     check_positive_integer("iterations", iterations)
     check_positive_integer("batch_size", batch_size)
     check_number("tolerance", tolerance, 0)
-    if not isinstance(model, Autoencoder) or len(model.inputs) > 1:
+    if not isinstance(model, ReconstructionModel) or len(model.inputs) > 1:
         raise ValueError(
             f"`model` must be an Autoencoder that takes inputs alone. Received: {model!r}"
         )

@@ -40,7 +40,9 @@ SMALL = {
     "vq_vae": {"codebook_size": 64},
     "patch_ae": {"filters": 30, "kernel_size": 3},
     "random_feature_ae": {"features": 50},
+    "unet_ae": {"filters": (4, 8), "level": 0.2},
 }
+WITHOUT_CODE = ("unet_ae",)
 
 
 def has_latent_dim(name):

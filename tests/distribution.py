@@ -23,7 +23,7 @@ BATCH = 48
 FEW = ("dense_ae", "pca_ae", "vq_vae")
 SAVED = ("conv_ae", "dense_ae", "pca_ae")
 VARIANTS = {"sparse_ae of kl": {"penalty": "kl"}}  # whose statistics are of the whole batch
-OWN_NOISE = {"adversarial_ae", "denoising_ae", "masked_ae", "vae", "wae"}
+OWN_NOISE = {"adversarial_ae", "denoising_ae", "masked_ae", "unet_ae", "vae", "wae"}
 
 
 def data():
@@ -38,7 +38,8 @@ def made(name, compiled, **variant):
     """
     options = {} if name in OWN_NOISE else {"optimizer": "sgd", "learning_rate": 0.1}
     model = small(name, **options, **variant)
-    model.run_eagerly = model.encoder.run_eagerly = not compiled
+    for part in (model,) if model.code_size is None else (model, model.encoder):
+        part.run_eagerly = not compiled
     return model
 
 
@@ -69,11 +70,11 @@ def compared(name, compiled, scope, alone=True, saved=True, **variant):
             model.save(f"{folder}/model.keras")
             loaded = aezoo.load_model(f"{folder}/model.keras")
         loaded.run_eagerly = True
-        encoder, whole = loaded.encoder(x).numpy(), loaded(x, training=False).numpy()
+        whole = loaded(x, training=False).numpy()
         found["saved"] = {
             "weights": difference(model, loaded),
             "evaluated_mse": loaded.evaluate(x, verbose=0, return_dict=True)["mse"],
-            "codes": float(np.abs(model.encode(x) - encoder).max()),
+            "codes": code_difference(model, loaded, x),
             "reconstructions": float(np.abs(model.reconstruct(x) - whole).max()),
         }
     if alone:
@@ -84,6 +85,13 @@ def compared(name, compiled, scope, alone=True, saved=True, **variant):
         }
         found["alone"]["difference"] = difference(model, single)
     return {**found, "seconds": round(time.process_time() - begun, 2)}
+
+
+def code_difference(model, loaded, x):
+    """Between `encode` under a strategy and the encoder of a model that was loaded; 0 without."""
+    if model.code_size is None:
+        return 0.0
+    return float(np.abs(model.encode(x) - loaded.encoder(x).numpy()).max())
 
 
 def say(**found):

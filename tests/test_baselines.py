@@ -9,7 +9,7 @@ import aezoo
 from aezoo import transfer
 from aezoo.cli.train import _print_metrics
 from aezoo.cli.transfer import run_transfer
-from aezoo.model_classes.autoencoder import VALIDATION_SEED
+from aezoo.model_classes.reconstruction_model import VALIDATION_SEED
 from aezoo.training.baselines import Baselines, measure, picture
 from aezoo.transfer._label_curve import _draw, _set_head, pca
 from aezoo.transfer._probes import _logistic, probe

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 import aezoo
 from aezoo.inputs.arrays import to_numpy
 from aezoo.models._registry import get_factory
-from tests.conftest import STEP_BY_STEP, has_latent_dim, most, quick_for, run_python, small, train
+from tests.conftest import (
+    STEP_BY_STEP,
+    WITHOUT_CODE,
+    has_latent_dim,
+    most,
+    quick_for,
+    run_python,
+    small,
+    train,
+)
 
 MODELS = aezoo.list_models()
 # A number of order 1 that is a sum of 64 products, each rounded to 2**-24 of it: other batches and
@@ -93,18 +102,51 @@ def test_docstring_says_what_it_minimises_and_where_it_comes_from(name):
         assert f"\n    {argument}: " in text, argument
 
 
-def test_is_compiled_and_made_of_an_encoder_and_a_decoder(name, model):
-    assert isinstance(model, aezoo.Autoencoder)
+@pytest.fixture(scope="module")
+def coded(model):
+    """The model of a test that is about codes."""
+    if model.name in WITHOUT_CODE:
+        pytest.skip("it has no code")
+    return model
+
+
+def parts_of(model):
+    """The model, and encoder and decoder where it has them."""
+    return [model] if model.code_size is None else [model, model.encoder, model.decoder]
+
+
+def test_is_compiled_and_gives_what_it_takes(name, model):
+    assert isinstance(model, aezoo.ReconstructionModel)
+    assert isinstance(model, aezoo.Autoencoder) == (name not in WITHOUT_CODE)
     assert model.compiled
+    assert model.input_shape == model.output_shape == (None, 8, 8, 1)
+    assert not small(name, compile=False).compiled
+
+
+def test_an_autoencoder_is_made_of_an_encoder_and_a_decoder(coded):
+    model = coded
     assert model.encoder.input_shape == model.output_shape == (None, 8, 8, 1)
     assert model.decoder.input_shape == model.encoder.output_shape
-    assert not small(name, compile=False).compiled
+    assert model.code_size == np.prod(model.encoder.output_shape[1:])
+
+
+def test_what_has_no_code_says_so_wherever_one_is_needed(name, model, digits):
+    if name not in WITHOUT_CODE:
+        assert model.code_size is not None
+        return
+    for call in (
+        lambda: aezoo.transfer.features(model, digits),
+        lambda: aezoo.plots.traversals(model, digits),
+        lambda: aezoo.anomaly.Detector(model, "nearest"),
+    ):
+        with pytest.raises(ValueError, match=rf"code. Received: {name}, which has no code"):
+            call()
 
 
 def test_any_latent_dim_and_layer_names(name):
     one, two = small(name), small(name)
     assert not has_latent_dim(name) or one.encoder.output_shape == (None, 4)
-    for part, other in ((one, two), (one.encoder, two.encoder), (one.decoder, two.decoder)):
+    for part, other in zip(parts_of(one), parts_of(two), strict=True):
         assert [layer.name for layer in part.layers] == [layer.name for layer in other.layers]
 
 
@@ -147,7 +189,7 @@ def test_pixels_are_scaled_wherever_they_enter(model, digits):
     x = digits[:70]
     scaled = x.astype("float32") / 255
     deep = x.astype("uint16") * 257
-    for part in (model, model.encoder):
+    for part in parts_of(model)[:2]:
         part.run_eagerly = STEP_BY_STEP and model.name not in FOUR_WAYS
         expected = part.predict(scaled, verbose=0)
         np.testing.assert_allclose(part.predict(x, verbose=0), expected, atol=1e-6)
@@ -156,31 +198,40 @@ def test_pixels_are_scaled_wherever_they_enter(model, digits):
     model.run_eagerly = STEP_BY_STEP
     for call in (model.reconstruction_error, lambda x: model.evaluate(x, None, 70, verbose=0)):
         np.testing.assert_allclose(call(x), call(scaled), rtol=1e-5)
-    model.run_eagerly = model.encoder.run_eagerly = False
+    for part in parts_of(model)[:2]:
+        part.run_eagerly = False
 
 
 def test_other_integers_are_refused_everywhere(model, digits):
     for dtype in ("int64", "int32", "int8", "uint32"):
         x = digits[:20].astype(dtype)
-        calls = (model.fit, model.encode, model.reconstruct, model.reconstruction_error, model)
-        for call in calls:
+        calls = [model.fit, model.reconstruct, model.reconstruction_error, model]
+        for call in [*calls, model.encode] if model.code_size else calls:
             with pytest.raises(ValueError, match=rf"uint8 or uint16.*Received: dtype {dtype}"):
                 call(x)
     with pytest.raises(ValueError, match="uint8 or uint16"):
-        model.encoder.predict(x, verbose=0)
+        parts_of(model)[:2][-1].predict(x, verbose=0)
 
 
-def test_encode_decode_reconstruct_are_deterministic_and_agree(model, digits):
+def test_reconstruct_is_deterministic_and_gives_the_error(model, digits):
     x = digits[:70]
+    found = model.reconstruct(x)
+    np.testing.assert_array_equal(found, model.reconstruct(x))
+    dataset = in_batches(x, np.arange(70))
+    np.testing.assert_allclose(model.reconstruct(dataset), found, atol=ROUNDING)
+    errors = model.reconstruction_error(dataset)
+    expected = ((x / 255.0 - found) ** 2).mean((1, 2, 3))
+    np.testing.assert_allclose(errors, expected, rtol=1e-4, atol=ROUNDING)
+
+
+def test_encode_and_decode_are_deterministic_and_agree(coded, digits):
+    model, x = coded, digits[:70]
     codes = model.encode(x)
     assert codes.shape == (70, *model.encoder.output_shape[1:])
     np.testing.assert_array_equal(codes, model.encode(x))
     np.testing.assert_allclose(model.decode(codes), model.reconstruct(x), atol=1e-6)
     dataset = in_batches(x, np.arange(70))
     np.testing.assert_allclose(model.encode(dataset), codes, atol=1e-6)
-    errors = model.reconstruction_error(dataset)
-    expected = ((x / 255.0 - model.reconstruct(x)) ** 2).mean((1, 2, 3))
-    np.testing.assert_allclose(errors, expected, rtol=1e-4)
 
 
 def test_learns_more_than_the_mean_of_the_digits_and_reports_mse(name, digits, test_digits):
@@ -218,7 +269,7 @@ def test_saved_models_are_the_same_in_a_fresh_process_and_go_on(many, saved_mode
             data = np.load(path.with_suffix(".npz"))
             # the same program on the same batch
             np.testing.assert_array_equal(model.reconstruct(data["x"]), data["y"], str(path))
-            assert type(model.encoder).__name__ == "PixelModel"
+            assert model.code_size is None or type(model.encoder).__name__ == "PixelModel"
             closed = isinstance(model, aezoo.ClosedForm)
             assert model.sums.samples == 128 if closed else model.optimizer.iterations == 4
             go_on = model.fine_tune if closed else model.fit
@@ -233,7 +284,8 @@ def test_saved_models_are_the_same_in_a_fresh_process_and_go_on(many, saved_mode
     assert len(done.stdout.splitlines()) == len(names)
 
 
-def test_encoder_alone_saves_loads_and_keeps_the_pixel_rule(model, digits, tmp_path):
+def test_encoder_alone_saves_loads_and_keeps_the_pixel_rule(coded, digits, tmp_path):
+    model = coded
     model.encoder.save(tmp_path / "encoder.keras")
     encoder = keras.saving.load_model(tmp_path / "encoder.keras")
     codes = encoder.predict(digits[:70], verbose=0)

@@ -31,9 +31,10 @@ def test_models(path):
     model = aezoo.load_model(path)
     told = {"labels": known["labels"]} if len(model.inputs) > 1 else {}
     with np.load(path.with_suffix(".npz")) as expected:
-        np.testing.assert_allclose(
-            model.encode(known["x"], **told), expected["codes"], rtol=ROUNDING, atol=ROUNDING
-        )
+        if "codes" in expected:
+            np.testing.assert_allclose(
+                model.encode(known["x"], **told), expected["codes"], rtol=ROUNDING, atol=ROUNDING
+            )
         np.testing.assert_allclose(
             model.reconstruct(known["x"], **told), expected["outputs"], rtol=0, atol=ROUNDING
         )

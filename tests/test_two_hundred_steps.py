@@ -24,6 +24,7 @@ SMALLER = {  # of the defaults, so that the zoo is trained in minutes
     "patch_ae": {"filters": 100},
     "random_feature_ae": {"features": 500},
     "sequence_ae": {"units": 32},
+    "unet_ae": {"filters": (8, 16)},
 }
 
 

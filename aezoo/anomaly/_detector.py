@@ -23,8 +23,8 @@ from aezoo.inputs.arguments import (
 )
 from aezoo.inputs.arrays import as_array, batches, inputs_of, joined, samples_of, to_numpy
 from aezoo.inputs.pixels import scale_pixels
-from aezoo.model_classes.autoencoder import Autoencoder
 from aezoo.model_classes.pooling import POOLINGS
+from aezoo.model_classes.reconstruction_model import ReconstructionModel
 from aezoo.saving.files import MODEL, make_folder, replacing
 from aezoo.saving.load import load_model
 from aezoo.saving.pretrained import opened_arrays, read_text, sha256_of
@@ -67,7 +67,7 @@ class Detector:
 
     def __init__(
         self,
-        model: Autoencoder,
+        model: ReconstructionModel,
         score: str = "reconstruction",
         *,
         neighbors: int = 5,
@@ -75,7 +75,7 @@ class Detector:
         batch_size: int = 256,
         seed: int = 0,
     ):
-        if not isinstance(model, Autoencoder) or len(model.inputs) > 1:
+        if not isinstance(model, ReconstructionModel) or len(model.inputs) > 1:
             raise ValueError(
                 f"`model` must be an Autoencoder that takes inputs alone. Received: {model!r}"
             )

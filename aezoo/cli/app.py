@@ -171,6 +171,7 @@ def encode(
 
     from aezoo import load_model
     from aezoo.data._load import with_labels
+    from aezoo.model_classes.autoencoder import check_code
     from aezoo.saving.files import make_folder, replacing
     from aezoo.saving.load import image_size
 
@@ -178,6 +179,7 @@ def encode(
         raise ValueError(f"`out` must end in .npz. Received: {out}")
     _refuse_existing([out], overwrite)
     model = load_model(run)
+    check_code("run", model)
     size = image_size(model)
     x, labels = with_labels(source, split, image_size=size, limit=limit, data_dir=data_dir)
     arrays = {"codes": model.encode(x)}

@@ -198,8 +198,11 @@ def _print_metrics(run):
         **{labels[key]: metrics[key] for key in labels if key in metrics},
     }
     for label, figures in rows.items():
-        cells = [f"{figures['psnr']:.2f}"] if psnr else []
-        table.add_row(label, f"{figures['mse']:.5f}", *cells)
+        if "mse" in figures:
+            cells = [f"{figures['psnr']:.2f}"] if psnr else []
+            table.add_row(label, f"{figures['mse']:.5f}", *cells)
+        else:
+            table.add_row(f"no PCA: {figures['why']}", "-", *["-"] * len(psnr))
     console = Console()
     console.print(table)
     console.print(

@@ -19,6 +19,7 @@ from aezoo.inputs.training_data import (
     split_arrays,
 )
 from aezoo.model_classes.autoencoder import Autoencoder
+from aezoo.model_classes.reconstruction_model import ReconstructionModel
 from aezoo.models._build import autoencoder
 
 SAMPLE_ROWS = 4096
@@ -268,7 +269,7 @@ class ClosedForm(Autoencoder):
         if self.corruption is not None:
             seen, clean = self._corrupted(clean, None)
         # Keras's own loop, as so few batches are over before a block of them is compiled
-        return super(Autoencoder, self).evaluate(
+        return super(ReconstructionModel, self).evaluate(
             seen, clean, batch_size=256, verbose=0, return_dict=True
         )
 

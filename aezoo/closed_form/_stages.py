@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import layers
 
 from aezoo.closed_form._moments import BlockProducts, Moments
-from aezoo.inputs.arguments import check_activation
 from aezoo.inputs.arrays import batches, inputs_of, is_array, to_numpy
 from aezoo.inputs.pixels import scale_pixels
+from aezoo.layers.clip import output_activation_of
 from aezoo.layers.seeds import output_dtype
 from aezoo.model_classes.pixel_model import PixelModel
 
@@ -167,9 +167,7 @@ def reconstruction(x, shape, output_activation):
     """Flat outputs in the shape of the inputs, with the last activation."""
     if len(shape) > 1:
         x = layers.Reshape(shape, name="unflatten")(x)
-    if output_activation == "clip":
-        output_activation = clip
-    check_activation("output_activation", output_activation)
+    output_activation = output_activation_of(output_activation)
     return layers.Activation(output_activation, dtype=output_dtype(), name="reconstruction")(x)
 
 
@@ -196,9 +194,3 @@ class Centre(layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return input_shape
-
-
-@keras.saving.register_keras_serializable("aezoo")
-def clip(x):
-    """The activation that cuts reconstructions to [0, 1]; its slope inside is 1."""
-    return ops.clip(x, 0.0, 1.0)

@@ -190,8 +190,9 @@ def compare(
                     run |= _train(model, fitted, minutes * 60, batch_size)
                 run |= _measure(label, model, fitted, measured, samples, steps)
                 runs.append(run)
-                beside = baselines.setdefault(f"PCA {pca_size(model)}", (model, set()))
-                beside[1].add(output_range(model.decoder))
+                if model.code_size is not None:
+                    beside = baselines.setdefault(f"PCA {pca_size(model)}", (model, set()))
+                    beside[1].add(output_range(model))
         for label, (model, ranges) in baselines.items():
             begun = time.perf_counter()
             pca = fit_pca(model, fitted, samples.in_unit_range, ranges)
@@ -243,7 +244,7 @@ def _train(model, fitted, seconds, batch_size) -> dict:
 def _measure(name, model, fitted, measured, samples, steps) -> dict:
     found = reconstruct_all({name: model}, measured, samples, (), steps)[name].figures()
     found |= sizes(model)
-    if fitted.labelled and measured.labelled:
+    if model.code_size is not None and fitted.labelled and measured.labelled:
         found |= code_figures(name, model, fitted, measured, None, steps)
     return {key: value for key, value in found.items() if key in (*COLUMNS, "psnr")}
 

@@ -12,8 +12,8 @@ from threadpoolctl import threadpool_limits
 import aezoo.metrics as metrics
 from aezoo.evaluation.samples import Part, Thinned
 from aezoo.metrics import score
-from aezoo.model_classes.autoencoder import VALIDATION_SEED, evaluation_pairs
 from aezoo.model_classes.pooling import encoder_of, pooled
+from aezoo.model_classes.reconstruction_model import VALIDATION_SEED, evaluation_pairs
 from aezoo.training.baselines import Baselines
 from aezoo.transfer._probes import neighbour_probe, probe
 
@@ -58,9 +58,11 @@ def keep_samples(test: Part, steps) -> Samples:
     return Samples(x, labels if test.labelled else None, inside, 1.0 if inside else float(x.std()))
 
 
-def pca_size(model) -> int:
-    """The size of the model's code, or that of its input, which loses nothing."""
-    return min(math.prod(model.encoder.output_shape[1:]), math.prod(model.input_shape[1:]))
+def pca_size(model) -> int | None:
+    """The size of the model's code, or that of its input, which loses nothing; None without one."""
+    if model.code_size is None:
+        return None
+    return min(model.code_size, math.prod(model.input_shape[1:]))
 
 
 def fit_pca(model, train: Part, in_unit_range: bool, ranges: set):
@@ -93,7 +95,7 @@ class Reconstructions:
     """Sums over the reconstructions of one model, and the samples it does worst and best.
 
     Args:
-        model: An `Autoencoder`.
+        model: A `ReconstructionModel`.
         samples: The `Samples` of the data.
         noise_levels: Standard deviations, in units of `samples.noise_unit`.
     """
@@ -153,33 +155,35 @@ def reconstruct_all(models: dict, test: Part, samples: Samples, noise_levels, st
 def corrupted_errors(model, pca, train: Part, test: Part) -> tuple[dict, float]:
     """Mean squared errors where inputs are corrupted as in the model's training.
 
-    Beside that of the model there are those of the two affine maps of `Baselines`: the best one
+    Beside that of the model there are those of the affine maps of `Baselines`: the best one
     from corrupted to clean training samples, and the best one whose rank is the code's size.
 
     Returns:
-        The figures of the model, and the error of `pca`, which was fitted to clean samples.
+        The figures of the model, and the error of `pca`, which was fitted to clean samples, or
+        None where there is none.
     """
     with threadpool_limits(1):
         baselines = Baselines(model, _solvable(train, math.prod(model.input_shape[1:])))
-    totals, samples = dict.fromkeys(("mse", "affine_rank_mse", "affine_mse", "pca"), 0.0), 0
+    totals, samples = {}, 0
     for inputs, clean in evaluation_pairs(model, test.inputs(), VALIDATION_SEED):
-        linear = baselines.reconstruct(inputs)
-        outputs = {
-            "mse": model.predict_on_batch(inputs),
-            "affine_rank_mse": linear["affine_rank"],
-            "affine_mse": linear["affine"],
-            "pca": pca.predict_on_batch(inputs),
-        }
+        outputs = {"mse": model.predict_on_batch(inputs)}
+        for key, output in baselines.reconstruct(inputs).items():
+            if key != "pca":  # here it is that of the report, fitted to all samples
+                outputs[f"{key}_mse"] = output
+        if pca is not None:
+            outputs["pca"] = pca.predict_on_batch(inputs)
         for key, output in outputs.items():
-            totals[key] += float(_sample_errors(output, clean).sum())
+            error = float(_sample_errors(output, clean).sum())
+            totals[key] = totals.get(key, 0.0) + error
         samples += len(clean)
-    error = totals.pop("pca") / samples
-    return {f"corrupted_{key}": total / samples for key, total in totals.items()}, error
+    means = {key: total / samples for key, total in totals.items()}
+    pca_error = means.pop("pca", None)
+    return {f"corrupted_{key}": mean for key, mean in means.items()}, pca_error
 
 
 def code_figures(name: str, model, train: Part, test: Part, pooling, steps) -> dict:
     """What frozen codes are worth: probes, clusters, and one class against the rest."""
-    if pooling is None and math.prod(model.encoder.output_shape[1:]) <= LARGEST_CODE:
+    if pooling is None and model.code_size <= LARGEST_CODE:
         pooling = "flatten"
     network, parts = pooled(encoder_of(model), pooling), []
     for part, word in ((train, "training"), (test, "test")):
@@ -223,10 +227,13 @@ def one_class_scores(x, y, test_x, test_y) -> dict[str, float]:
 
 
 def speed(model, x) -> dict[str, float]:
-    """Samples per second of `encode` and `reconstruct`, the better of two runs after one."""
+    """Samples per second of `encode` and `reconstruct`, the better of two runs after one.
+
+    A model without a code has no `encode`.
+    """
     samples = max(len(x), min(TIMED_SAMPLES, KEPT_VALUES // x[0].size))
     x, found = np.resize(x, (samples, *x.shape[1:])), {}
-    for key in ("encode", "reconstruct"):
+    for key in ("reconstruct",) if model.code_size is None else ("encode", "reconstruct"):
         run, seconds = getattr(model, key), []
         run(x)
         for _ in range(2):
@@ -239,10 +246,9 @@ def speed(model, x) -> dict[str, float]:
 
 def sizes(model) -> dict:
     """Parameters, size of the code, and bits where the code has so many."""
-    found = {
-        "parameters": model.count_params(),
-        "code_size": math.prod(model.encoder.output_shape[1:]),
-    }
+    found = {"parameters": model.count_params()}
+    if model.code_size is not None:
+        found["code_size"] = model.code_size
     bits = getattr(model, "bits_per_sample", None)
     return found if bits is None else {**found, "bits_per_sample": bits}
 

@@ -18,7 +18,7 @@ from aezoo.evaluation.report_card import Material, ReportCard
 from aezoo.evaluation.samples import data_name, find_data
 from aezoo.inputs.arguments import check_number, check_positive_integer
 from aezoo.inputs.training_data import check_training_data, output_range
-from aezoo.model_classes.autoencoder import Autoencoder
+from aezoo.model_classes.reconstruction_model import ReconstructionModel
 
 NOISE_LEVELS = (0.1, 0.2, 0.4)
 
@@ -40,11 +40,13 @@ def evaluate(
 
     All figures are of clean inputs unless they say otherwise. Those that need labels are left
     out without them, PSNR and SSIM where the data do not lie in [0, 1]. Data are read batch by
-    batch; only the codes that a probe is fitted to are held in memory.
+    batch; only the codes that a probe is fitted to are held in memory. A model without a code,
+    such as `unet_ae`, has no PCA and no probes beside it; where it has corruption, the best affine
+    map stands there.
 
     Args:
-        model: An `Autoencoder`, or a dict from names to several of one input shape, which
-            come side by side.
+        model: An `Autoencoder` or another `ReconstructionModel`, or a dict from names to
+            several of one input shape, which come side by side.
         data: What is measured: a source as in `aezoo.data.load`, whose test split is taken,
             an array (samples, *input_shape), or a dataset of x or of (x, labels).
         labels: Integers (samples,) of an array, or None.
@@ -102,12 +104,13 @@ def evaluate(
         for name, one in noisy.items():
             pca = compared[name]
             with steps(f"{name}: corrupted inputs"):
-                errors, pca_error = corrupted_errors(one, columns[pca], fitted, measured)
+                errors, pca_error = corrupted_errors(one, columns.get(pca), fitted, measured)
             figures[name] |= errors
-            if [compared[other] for other in noisy].count(pca) == 1:  # each has its own noise
+            beside = [compared[other] for other in noisy]
+            if pca is not None and beside.count(pca) == 1:  # each model has its own noise
                 figures[pca]["corrupted_mse"] = pca_error
         for name, one in columns.items():
-            if fitted.labelled and measured.labelled:
+            if one.code_size is not None and fitted.labelled and measured.labelled:
                 figures[name] |= code_figures(name, one, fitted, measured, pooling, steps)
             with steps(f"{name}: speed"):
                 figures[name] |= speed(one, samples.x)
@@ -116,7 +119,8 @@ def evaluate(
         "input_shape": list(shape),
         "samples": len(next(iter(found.values())).errors),
         "noise_unit": samples.noise_unit,
-        "fitted_samples": next(reversed(columns.values())).sums.samples,
+        "fitted_samples": next((columns[pca].sums.samples for pca in compared.values() if pca), 0),
+        "without_code": [name for name, pca in compared.items() if pca is None],
         "versions": versions(),
     }
     kept = Material(
@@ -128,9 +132,9 @@ def evaluate(
 def check_models(models: dict) -> tuple[int, ...]:
     """The input shape that all of them have."""
     if not models:
-        raise ValueError("`model` must be at least one Autoencoder. Received: {}")
+        raise ValueError("`model` must be at least one model. Received: {}")
     for model in models.values():
-        if not isinstance(model, Autoencoder):
+        if not isinstance(model, ReconstructionModel):
             raise ValueError(
                 f"`model` must be an Autoencoder, or a dict of them. Received: {model!r}"
             )
@@ -149,18 +153,22 @@ def check_models(models: dict) -> tuple[int, ...]:
 
 
 def _columns(models, fitted, samples, steps):
-    """The models with PCA behind those of its code size, and the PCA of each model."""
-    compared = {name: f"PCA {pca_size(model)}" for name, model in models.items()}
+    """The models with PCA behind those of its code size, and the PCA of each model or None."""
+    found = {name: pca_size(model) for name, model in models.items()}
+    compared = {name: None if size is None else f"PCA {size}" for name, size in found.items()}
     taken = set(models) & set(compared.values())
     if taken:
         raise ValueError(f"`model` must not be named as its PCA is. Received: {taken.pop()!r}")
     columns = {}
     for pca_name in dict.fromkeys(compared.values()):
         same = {name: model for name, model in models.items() if compared[name] == pca_name}
+        columns |= same
+        if pca_name is None:
+            continue
         with steps(pca_name):
-            ranges = {output_range(model.decoder) for model in same.values()}
+            ranges = {output_range(model) for model in same.values()}
             pca = fit_pca(next(iter(same.values())), fitted, samples.in_unit_range, ranges)
-        columns |= {**same, pca_name: pca}
+        columns[pca_name] = pca
     return columns, compared
 
 

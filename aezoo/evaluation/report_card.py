@@ -56,8 +56,8 @@ class Material:
     """What the pictures of a report card are drawn from.
 
     Attributes:
-        models: From column to `Autoencoder`.
-        compared: From a model's column to that of its PCA.
+        models: From column to `ReconstructionModel`.
+        compared: From a model's column to that of its PCA, or None.
         samples: The `Samples` that were kept.
         reconstructions: From column to `Reconstructions`.
         histories: From a model's column to its history.
@@ -147,10 +147,13 @@ class ReportCard:
     def caption(self) -> str:
         """How much was measured, and on how much the fits were made."""
         shape = "x".join(map(str, self.about["input_shape"]))
-        return (
-            f"{self.about['samples']:,} samples of {shape} measured, PCA and probes fitted to "
-            f"{self.about['fitted_samples']:,} others"
-        )
+        text = f"{self.about['samples']:,} samples of {shape} measured"
+        if self.about["fitted_samples"]:
+            text += f", PCA and probes fitted to {self.about['fitted_samples']:,} others"
+        if self.about["without_code"]:
+            names = ", ".join(self.about["without_code"])
+            text += f"; no PCA and no probes beside what has no code: {names}"
+        return text
 
     def pictures(self) -> dict:
         """The pictures by their headings, matplotlib figures; drawn once."""

@@ -27,13 +27,14 @@ class Picture:
 def draw_all(card) -> dict[str, list[Picture]]:
     """From heading to pictures."""
     kept = card.material
+    coded = [name for name, model in kept.models.items() if model.code_size is not None]
     headings = {
         "Reconstructions": [_reconstructions(kept)],
         "Worst and best": [_extremes(kept, name) for name in kept.compared],
         "Errors": [*_errors(card)],
-        "Codes in two dimensions": [_map(kept, name, model) for name, model in kept.models.items()],
+        "Codes in two dimensions": [_map(kept, name) for name in coded],
         "Along the strongest directions of the code": [
-            _traversals(kept, name) for name in kept.compared
+            _traversals(kept, name) for name in kept.compared if name in coded
         ],
         "Training": _training(kept),
     }
@@ -50,7 +51,7 @@ def _reconstructions(kept):
 def _extremes(kept, name):
     found, pca = kept.reconstructions[name], kept.compared[name]
     x = np.concatenate([found.worst, found.best])
-    models = {key: kept.models[key] for key in (name, pca)}
+    models = {key: kept.models[key] for key in (name, pca) if key is not None}
     figure = plots.worst_and_best(models, x, COLUMNS, size=SIZE)
     return Picture(figure, f"The samples that {name} reconstructs worst and best.", _images(x))
 
@@ -88,10 +89,10 @@ def _errors(card):
         )
 
 
-def _map(kept, name, model):
-    x, labels = kept.samples.x, kept.samples.labels
+def _map(kept, name):
+    model, x, labels = kept.models[name], kept.samples.x, kept.samples.labels
     figure = plots.code_map(model.encode(x), labels, name)
-    flat = np.prod(model.encoder.output_shape[1:]) <= 2
+    flat = model.code_size <= 2
     how = "as they are" if flat else "by t-SNE: neighbours stay together, distances mean nothing"
     return Picture(figure, f"{len(x):,} codes {how}.")
 

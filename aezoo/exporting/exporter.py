@@ -16,7 +16,8 @@ from aezoo.inputs.arguments import check_choice, check_flag, check_path, reason_
 from aezoo.inputs.arrays import as_array, batches, check_batches, samples_of, to_numpy
 from aezoo.inputs.training_data import check_inputs
 from aezoo.layers.reporting import outputs_alone
-from aezoo.model_classes.autoencoder import Autoencoder
+from aezoo.model_classes.autoencoder import check_code
+from aezoo.model_classes.reconstruction_model import ReconstructionModel
 
 PARTS = ("autoencoder", "encoder", "decoder")
 SAMPLES = 256
@@ -47,7 +48,7 @@ class Export:
 
 
 def export(
-    model: Autoencoder,
+    model: ReconstructionModel,
     path: str | pathlib.Path,
     format: str = "saved_model",
     part: str = "autoencoder",
@@ -69,7 +70,7 @@ def export(
             endpoints are `serve` and `serving_default`.
         format: "saved_model", "onnx" or "litert"; the last two need the packages of
             `pip install aezoo[export]`.
-        part: "autoencoder", "encoder" or "decoder".
+        part: "autoencoder" for the whole model, "encoder" or "decoder".
         quantize: None, or "int8" for LiteRT's post-training quantisation.
         input_dtype: "float32", or "uint8" for pixels, which are scaled inside the file. A
             decoder takes codes, and float32 only.
@@ -100,8 +101,10 @@ def export(
     check_choice("part", part, PARTS)
     check_choice("quantize", quantize, (None, "int8"))
     check_choice("input_dtype", input_dtype, ("float32", "uint8"))
-    if not isinstance(model, Autoencoder):
+    if not isinstance(model, ReconstructionModel):
         raise ValueError(f"`model` must be an Autoencoder. Received: {model!r}")
+    if part != "autoencoder":
+        check_code("model", model)
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
             "`model` must be on Keras's TensorFlow backend to be exported; save it and load it "

@@ -34,9 +34,9 @@ _RANGES = {
 }
 
 
-def output_range(decoder) -> tuple[float, float]:
-    """The values that the last activation of a decoder can take."""
-    layer = decoder
+def output_range(model) -> tuple[float, float]:
+    """The values that the last activation of a model can take."""
+    layer = model
     while getattr(layer, "layers", None):
         layer = layer.layers[-1]
     return _RANGES.get(
@@ -176,7 +176,7 @@ def check_training_data(model, x, y=None, steps: int | None = None):
     batch back through the iterator that is returned.
 
     Args:
-        model: The `Autoencoder`.
+        model: The `ReconstructionModel`.
         x: Array, dataset, PyDataset or iterator of batches.
         y: Targets of an array, or None.
         steps: Number of batches that will be taken of a dataset; None is all of them.
@@ -216,11 +216,11 @@ class BatchCheck:
     """Refuses a batch that cannot be right, in one sentence.
 
     Args:
-        model: The `Autoencoder` that is to be trained or evaluated on it.
+        model: The `ReconstructionModel` that is to be trained or evaluated on it.
     """
 
     def __init__(self, model):
-        self.range = output_range(model.decoder)
+        self.range = output_range(model)
         self.input_shape = tuple(model.inputs[0].shape[1:])
         self.output_shape = tuple(model.output_shape[1:])
 

@@ -15,31 +15,26 @@ from aezoo.inputs.arrays import batches, inputs_of, is_array, joined, recut, sam
 from aezoo.inputs.pixels import scale_pixels
 from aezoo.layers.sampling import Sampling
 from aezoo.losses import BernoulliLikelihood, GaussianLikelihood, NatsLoss
-from aezoo.model_classes.autoencoder import Autoencoder, DrawingAutoencoder
+from aezoo.model_classes.autoencoder import Autoencoder
 from aezoo.model_classes.pixel_model import PixelModel
 
 DRAWS_AT_ONCE = 4096
 VARIANCE_SAMPLES = 4096
 
 
-@keras.saving.register_keras_serializable("aezoo")
-class GenerativeAutoencoder(Autoencoder):
-    """An autoencoder with codes near a standard normal prior.
+class GenerationMixin:
+    """What an autoencoder with codes near a standard normal prior does besides."""
 
-    Example:
-
-    >>> model = aezoo.wae((8, 8, 1), latent_dim=4)
-    >>> model.generate(3, seed=0).shape
-    (3, 8, 8, 1)
-    """
-
-    def generate(self, n: int, seed: int | None = None, batch_size: int = 256) -> np.ndarray:
+    def generate(
+        self, n: int, seed: int | None = None, batch_size: int = 256, *, labels=None
+    ) -> np.ndarray:
         """New samples: codes drawn from the prior, decoded.
 
         Args:
             n: How many.
             seed: Integer that fixes the draws, or None.
             batch_size: How many are decoded at once.
+            labels: Of a conditional model, their classes, or one class of all.
 
         Returns:
             Array (n, *input_shape).
@@ -47,9 +42,11 @@ class GenerativeAutoencoder(Autoencoder):
         Raises:
             ValueError: if `n` is not a positive integer.
         """
-        return self.decode(self._prior(n, seed), batch_size)
+        return self.decode(self._prior(n, seed), batch_size, labels=labels)
 
-    def interpolate(self, a, b, steps: int = 8, batch_size: int = 256) -> np.ndarray:
+    def interpolate(
+        self, a, b, steps: int = 8, batch_size: int = 256, *, labels=None
+    ) -> np.ndarray:
         """Reconstructions along the straight lines between the codes of `a` and of `b`.
 
         Args:
@@ -57,6 +54,7 @@ class GenerativeAutoencoder(Autoencoder):
             b: As many samples, where they end.
             steps: Points on each line, both ends among them.
             batch_size: How many are encoded or decoded at once.
+            labels: Of a conditional model, the classes of the lines, or one class of all.
 
         Returns:
             Array (samples, steps, *input_shape).
@@ -64,8 +62,11 @@ class GenerativeAutoencoder(Autoencoder):
         Raises:
             ValueError: if `a` and `b` are not as many, or `steps` is below 1.
         """
-        codes = self._line(self.encode(a, batch_size), self.encode(b, batch_size), steps)
-        decoded = self.decode(codes.reshape(-1, *codes.shape[2:]), batch_size)
+        ends = (self.encode(x, batch_size, labels=labels) for x in (a, b))
+        codes = self._line(*ends, steps)
+        if labels is not None:
+            labels = np.repeat(np.broadcast_to(labels, len(codes)), steps)
+        decoded = self.decode(codes.reshape(-1, *codes.shape[2:]), batch_size, labels=labels)
         return decoded.reshape(*codes.shape[:2], *decoded.shape[1:])
 
     def _prior(self, n, seed):
@@ -85,11 +86,24 @@ class GenerativeAutoencoder(Autoencoder):
 
 
 @keras.saving.register_keras_serializable("aezoo")
-class VariationalAutoencoder(DrawingAutoencoder, GenerativeAutoencoder):
+class GenerativeAutoencoder(GenerationMixin, Autoencoder):
+    """An autoencoder with codes near a standard normal prior.
+
+    Example:
+
+    >>> model = aezoo.wae((8, 8, 1), latent_dim=4)
+    >>> model.generate(3, seed=0).shape
+    (3, 8, 8, 1)
+    """
+
+
+@keras.saving.register_keras_serializable("aezoo")
+class VariationalAutoencoder(GenerationMixin, Autoencoder):
     """An autoencoder whose encoder gives a distribution over codes.
 
     `encode` returns its mean. `fit` draws codes; so does `evaluate`, with a fixed seed, so
-    that `val_loss` is the bound that is trained. All is in nats per sample.
+    that `val_loss` is the bound that is trained. All is in nats per sample. One that was made
+    with `num_classes` is conditional, and takes `labels` of arrays.
 
     Example:
 
@@ -101,6 +115,10 @@ class VariationalAutoencoder(DrawingAutoencoder, GenerativeAutoencoder):
     >>> mean, log_variance = model.encode(x, return_distribution=True)
     >>> mean.shape, log_variance.shape
     ((1437, 4), (1437, 4))
+    >>> conditional = aezoo.vae((8, 8, 1), latent_dim=4, num_classes=10)
+    >>> history = conditional.fit(aezoo.data.load("digits", labels=True), verbose=0)
+    >>> conditional.generate(3, labels=7, seed=0).shape
+    (3, 8, 8, 1)
     """
 
     @property
@@ -110,13 +128,14 @@ class VariationalAutoencoder(DrawingAutoencoder, GenerativeAutoencoder):
 
     drawing_layer = sampling
 
-    def encode(self, x, batch_size: int = 256, return_distribution: bool = False):
+    def encode(self, x, batch_size: int = 256, return_distribution: bool = False, *, labels=None):
         """The means of the codes of `x`.
 
         Args:
             x: Array (samples, *input_shape), or a dataset of batches of it.
             batch_size: How many samples of an array go through at once.
             return_distribution: Whether the log-variances are returned too.
+            labels: Of a conditional model, the classes of an array of samples.
 
         Returns:
             Array (samples, latent_dim), or two of them: mean and log-variance.
@@ -125,13 +144,13 @@ class VariationalAutoencoder(DrawingAutoencoder, GenerativeAutoencoder):
             ValueError: if shape or dtype do not fit the model.
         """
         if not check_flag("return_distribution", return_distribution):
-            return super().encode(x, batch_size)
-        return self._parts(self._predict(self._posterior(), x, batch_size))
+            return super().encode(x, batch_size, labels=labels)
+        return self._parts(self._predict(self._posterior(), x, batch_size, labels))
 
     def log_likelihood(
-        self, x, samples: int = 100, seed: int | None = 0, batch_size: int = 256
+        self, x, samples: int = 100, seed: int | None = 0, batch_size: int = 256, *, labels=None
     ) -> np.ndarray:
-        """The logarithm of p(x) in nats, by importance sampling from the encoder.
+        """The logarithm of p(x), or p(x | label), in nats, by importance sampling from the encoder.
 
         It is a lower bound in expectation, and tight when `samples` are many. Where the
         variance of a gaussian likelihood is "optimal", it is that of `x` and its
@@ -142,6 +161,7 @@ class VariationalAutoencoder(DrawingAutoencoder, GenerativeAutoencoder):
             samples: Codes drawn for each sample.
             seed: Integer that fixes the draws, or None.
             batch_size: How many samples of an array are encoded at once.
+            labels: Of a conditional model, the classes of an array of samples.
 
         Returns:
             Array (samples,).
@@ -156,10 +176,11 @@ class VariationalAutoencoder(DrawingAutoencoder, GenerativeAutoencoder):
         """
         check_positive_integer("samples", samples)
         check_seed("seed", seed)
+        x = self._checked(self, x, labels, batch_size)
         likelihood = self._likelihood(x, batch_size)
         generator = np.random.default_rng(seed)
         posterior, found = self._posterior(), []
-        for batch in batches(self._checked(self, x), batch_size):
+        for batch in batches(x, batch_size):
             inputs = inputs_of(batch)
             parameters = to_numpy(posterior.predict_on_batch(inputs))
             pieces = max(1, len(parameters) * samples // DRAWS_AT_ONCE)
@@ -241,3 +262,9 @@ class VariationalAutoencoder(DrawingAutoencoder, GenerativeAutoencoder):
         if samples > 1 and self.sampling.log_ratio is not None:
             y_pred = ops.reshape(y_pred, (-1, samples, *y_pred.shape[1:]))[:, 0]
         return super().compute_metrics(x, y, y_pred, sample_weight)
+
+
+# Its name in files of release 0.1, where a conditional model had a class of its own.
+keras.saving.get_custom_objects()["aezoo>ConditionalVariationalAutoencoder"] = (
+    VariationalAutoencoder
+)

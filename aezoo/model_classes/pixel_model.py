@@ -1,4 +1,4 @@
-"""The model that applies the pixel rule to what enters."""
+"""The pixel rule, which a model applies to what enters it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ from aezoo.inputs.arrays import to_numpy
 from aezoo.inputs.pixels import scale_for_torch, scale_pixels
 
 
-class OnReplicas(keras_private.MadeBefore):
-    """A Keras model whose steps run on all replicas and whose predictions run on one."""
+class PixelRule(keras_private.MadeBefore):
+    """What a functional Keras model of this package does besides: pixels and replicas.
+
+    What enters is scaled where it is of pixels; of several inputs it is the first that holds
+    them. Steps run on all replicas of a strategy, and predictions on one.
+    """
 
     def make_train_function(self, force=False):
         distribution = distribution_of(self)
@@ -33,14 +37,6 @@ class OnReplicas(keras_private.MadeBefore):
     def has_its_variables(self) -> bool:
         """Keras would reduce a batch of several replicas; `Distribution.shares` makes them."""
         return distribution_of(self) is not None
-
-
-@keras.saving.register_keras_serializable("aezoo")
-class PixelModel(OnReplicas, keras.Model):
-    """A functional Keras model that applies the pixel rule to what enters it.
-
-    Where there are several inputs it is the first that holds pixels.
-    """
 
     def call(self, inputs, training=None, mask=None):
         if isinstance(inputs, (tuple, list)):
@@ -73,3 +69,8 @@ class PixelModel(OnReplicas, keras.Model):
         """
         for variable in self.trainable_variables:
             variable.value.grad = None
+
+
+@keras.saving.register_keras_serializable("aezoo")
+class PixelModel(PixelRule, keras.Model):
+    """A functional Keras model with the pixel rule, such as an encoder."""

@@ -6,7 +6,7 @@ import keras
 from keras import layers
 
 from aezoo.inputs.arguments import check_choice
-from aezoo.model_classes.autoencoder import Autoencoder
+from aezoo.model_classes.autoencoder import Autoencoder, check_code
 from aezoo.model_classes.pixel_model import PixelModel
 
 POOLINGS = (None, "mean", "max", "flatten")
@@ -14,6 +14,7 @@ POOLINGS = (None, "mean", "max", "flatten")
 
 def encoder_of(model) -> keras.Model:
     """The encoder of an autoencoder; another Keras model with one input, with the pixel rule."""
+    check_code("model", model)
     encoder = model.encoder if isinstance(model, Autoencoder) else model
     inputs = getattr(encoder, "inputs", None)
     if not inputs or len(inputs) > 1 or len(encoder.outputs) > 1:

@@ -8,6 +8,7 @@ from aezoo.models.dense import dense_ae as dense_ae
 from aezoo.models.masked import masked_ae as masked_ae
 from aezoo.models.sequence import sequence_ae as sequence_ae
 from aezoo.models.sparse import sparse_ae as sparse_ae
+from aezoo.models.unet import unet_ae as unet_ae
 from aezoo.models.vae import vae as vae
 from aezoo.models.vq_vae import vq_vae as vq_vae
 from aezoo.models.wae import wae as wae

@@ -1,4 +1,4 @@
-"""`aezoo.autoencoder`: a compiled `Autoencoder` of two networks."""
+"""Compiled models of networks: `aezoo.autoencoder` of two, `reconstruction_model` of one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from aezoo.inputs.arguments import check_choice, check_flag
 from aezoo.model_classes.autoencoder import Autoencoder
 from aezoo.model_classes.compiling import check_loss, new_optimizer
 from aezoo.model_classes.pixel_model import PixelModel
+from aezoo.model_classes.reconstruction_model import ReconstructionModel
 from aezoo.saving.load import load_weights
 
 
@@ -58,16 +59,11 @@ def autoencoder(
     >>> aezoo.autoencoder(encoder, decoder).output_shape
     (None, 64)
     """
-    check_choice("jit_compile", jit_compile, ("auto", True, False))
-    check_loss(loss)
-    if corruption is not None and not isinstance(corruption, keras.layers.Layer):
-        raise ValueError(f"`corruption` must be a Keras layer or None. Received: {corruption!r}")
     if not isinstance(model_class, type) or not issubclass(model_class, Autoencoder):
         raise ValueError(
             f"`model_class` must be Autoencoder or a class derived from it. "
             f"Received: {model_class!r}"
         )
-    check_flag("compile", compile)
     encoder = _functional(encoder, "encoder", PixelModel)
     decoder = _functional(decoder, "decoder", keras.Model)
     input_shape, code_shape = encoder.inputs[0].shape, decoder.inputs[0].shape
@@ -81,16 +77,51 @@ def autoencoder(
             f"`decoder` must return the encoder's input shape, {input_shape}. "
             f"Received: a decoder that returns {decoder.output_shape}"
         )
-    x = inputs = keras.Input(input_shape[1:], name="input")
+    inputs, x = _corrupted_input(input_shape[1:], corruption)
     labels = [
         keras.Input(tensor.shape[1:], dtype="int32", name="labels") for tensor in encoder.inputs[1:]
     ]
-    if corruption is not None:
-        config = {**corruption.get_config(), "name": "corruption"}
-        x = type(corruption).from_config(config)(x)
     code = encoder(_joined(x, labels))
     model = model_class(_joined(inputs, labels), decoder(_joined(code, labels)), name=name)
-    if compile:
+    return _compiled(model, optimizer, loss, learning_rate, weights, jit_compile, compile)
+
+
+def reconstruction_model(
+    network: keras.Model,
+    *,
+    corruption: keras.layers.Layer | None = None,
+    optimizer: str | keras.optimizers.Optimizer = "adam",
+    loss="mse",
+    learning_rate: float | None = None,
+    weights: str | pathlib.Path | None = None,
+    jit_compile: bool | str = "auto",
+    compile: bool = True,
+    name: str = "reconstruction_model",
+) -> ReconstructionModel:
+    """A compiled `ReconstructionModel` of one network from inputs to reconstructions.
+
+    It is what `autoencoder` makes of an encoder and a decoder, with the same arguments.
+    """
+    inputs, x = _corrupted_input(network.input_shape[1:], corruption)
+    model = ReconstructionModel(inputs, network(x), name=name)
+    return _compiled(model, optimizer, loss, learning_rate, weights, jit_compile, compile)
+
+
+def _corrupted_input(shape, corruption):
+    """The input of a model, and what its net sees of it."""
+    x = inputs = keras.Input(shape, name="input")
+    if corruption is None:
+        return inputs, x
+    if not isinstance(corruption, keras.layers.Layer):
+        raise ValueError(f"`corruption` must be a Keras layer or None. Received: {corruption!r}")
+    config = {**corruption.get_config(), "name": "corruption"}
+    return inputs, type(corruption).from_config(config)(x)
+
+
+def _compiled(model, optimizer, loss, learning_rate, weights, jit_compile, compile):
+    check_choice("jit_compile", jit_compile, ("auto", True, False))
+    check_loss(loss)
+    if check_flag("compile", compile):
         errors = "weighted_metrics" if model.weighs_errors else "metrics"
         model.compile(
             optimizer=new_optimizer(optimizer, learning_rate),

@@ -154,7 +154,7 @@ def conv_decoder(
         x = transposed(channels, 4, 2, "same", use_bias=False, name=f"up_{i}", **_start(seeds))(x)
         x = _normalise(x, activation, f"up_{i}")
     x = transposed(output_channels, 4, 2, "same", name="output", **_start(seeds))(x)
-    x = _crop(x, sizes)
+    x = crop(x, sizes, "crop")
     x = layers.Activation(output_activation, dtype=output_dtype(), name="reconstruction")(x)
     return keras.Model(inputs, x, name="decoder")
 
@@ -164,14 +164,14 @@ def _normalise(x, activation, name):
     return layers.Activation(activation, name=f"{name}_activation")(x)
 
 
-def _crop(x, sizes):
+def crop(x, sizes, name):
     """The first `sizes` elements of each spatial axis."""
     surplus = [have - want for have, want in zip(x.shape[1:-1], sizes, strict=True)]
     if not any(surplus):
         return x
     if len(sizes) == 1:
-        return layers.Cropping1D((0, surplus[0]), name="crop")(x)
-    return layers.Cropping2D([(0, extra) for extra in surplus], name="crop")(x)
+        return layers.Cropping1D((0, surplus[0]), name=name)(x)
+    return layers.Cropping2D([(0, extra) for extra in surplus], name=name)(x)
 
 
 def _start(seeds):

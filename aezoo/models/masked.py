@@ -26,7 +26,7 @@ from aezoo.layers.patches import (
 )
 from aezoo.layers.seeds import Seeds, output_dtype
 from aezoo.layers.transformer import dense, transformer_block
-from aezoo.model_classes.autoencoder import DrawingAutoencoder
+from aezoo.model_classes.autoencoder import Autoencoder
 from aezoo.model_classes.compiling import check_loss
 from aezoo.models._build import autoencoder
 from aezoo.models._registry import register
@@ -203,7 +203,7 @@ def masked_ae(
 
 
 @keras.saving.register_keras_serializable("aezoo")
-class MaskedAutoencoder(DrawingAutoencoder):
+class MaskedAutoencoder(Autoencoder):
     """An autoencoder that is trained on masked patches, made by `masked_ae`.
 
     `mse` in history is that of the masked patches, but on JAX that of all.

@@ -17,7 +17,6 @@ from aezoo.layers.sampling import LogVariance, MaximumMeanDiscrepancy, Sampling
 from aezoo.layers.seeds import Seeds, output_dtype
 from aezoo.losses import BernoulliLikelihood, GaussianLikelihood, SummedLoss
 from aezoo.model_classes.compiling import check_loss
-from aezoo.model_classes.conditional import ConditionalVariationalAutoencoder
 from aezoo.model_classes.generative import VariationalAutoencoder
 from aezoo.model_classes.pixel_model import PixelModel
 from aezoo.models._build import autoencoder
@@ -166,11 +165,10 @@ def vae(
     if getattr(loss, "variance", None) == "learnt":
         x = LogVariance(LEARNT_SCALE, dtype=output_dtype(), name="log_variance")(x)
     decoder = keras.Model(inputs, x, name="decoder")
-    conditional = ConditionalVariationalAutoencoder
     return autoencoder(
         encoder,
         decoder,
-        model_class=VariationalAutoencoder if num_classes is None else conditional,
+        model_class=VariationalAutoencoder,
         optimizer=optimizer,
         loss=loss,
         learning_rate=learning_rate,

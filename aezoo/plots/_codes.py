@@ -113,7 +113,7 @@ def traversals(
         raise ValueError(f"`steps` must be at most {MOST_STEPS}. Received: {steps!r}")
     x = unit(x)
     check_values(x, -np.inf, np.inf, "`x`")
-    codes = check_model("model", model).encode(x)
+    codes = check_model("model", model, code=True).encode(x)
     flat = codes.reshape(len(codes), -1).astype("float64")
     centred = flat - flat.mean(0)
     _, values, vectors = np.linalg.svd(centred, full_matrices=False)

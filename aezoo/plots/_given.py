@@ -7,7 +7,8 @@ import numpy as np
 from aezoo.inputs.arguments import check_number
 from aezoo.inputs.arrays import as_array, is_array, to_numpy
 from aezoo.inputs.pixels import check_dtype, scale_pixels
-from aezoo.model_classes.autoencoder import Autoencoder
+from aezoo.model_classes.autoencoder import check_code
+from aezoo.model_classes.reconstruction_model import ReconstructionModel
 
 LARGEST_SIZE = 100.0  # inches of a sample
 
@@ -29,14 +30,17 @@ def check_named(name: str, value) -> dict:
 
 
 def check_models(models) -> dict:
-    """A dict from labels to autoencoders."""
+    """A dict from labels to models."""
     for model in check_named("models", models).values():
         check_model("models", model)
     return models
 
 
-def check_model(name: str, model):
-    if not isinstance(model, Autoencoder):
+def check_model(name: str, model, code: bool = False):
+    """A model, with a code where the picture is of codes."""
+    if code:
+        check_code(name, model)
+    if not isinstance(model, ReconstructionModel):
         raise ValueError(f"`{name}` must be an Autoencoder, or some by label. Received: {model!r}")
     return model
 

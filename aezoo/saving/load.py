@@ -7,12 +7,12 @@ import keras
 
 from aezoo.backends import keras_private
 from aezoo.inputs.arguments import check_path, reason_of
-from aezoo.model_classes.autoencoder import Autoencoder
+from aezoo.model_classes.reconstruction_model import ReconstructionModel
 from aezoo.saving.archive import check_archive, check_h5, compare, is_users, told
 
 
-def load_model(path) -> Autoencoder:
-    """Loads an autoencoder that `model.save(path)` wrote, with its optimizer.
+def load_model(path) -> ReconstructionModel:
+    """Loads a model that `model.save(path)` wrote, with its optimizer.
 
     A file from a stranger runs no code: one that asks for any, or for a class or function that
     is neither one of Keras's for models nor registered, is refused before any part of it is
@@ -22,7 +22,7 @@ def load_model(path) -> Autoencoder:
         path: A `.keras` file, or a run folder that holds `model.keras`.
 
     Returns:
-        The compiled `Autoencoder`; `fit` goes on where it stopped.
+        The compiled `Autoencoder` or `ReconstructionModel`; `fit` goes on where it stopped.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -37,7 +37,7 @@ def load_model(path) -> Autoencoder:
     return _load(path, "path")
 
 
-def _load(path, name) -> Autoencoder:
+def _load(path, name) -> ReconstructionModel:
     check_archive(path, name)
     try:
         model = keras.saving.load_model(path, safe_mode=True)
@@ -46,7 +46,7 @@ def _load(path, name) -> Autoencoder:
             f"`{name}` must be a whole .keras file of an autoencoder ({told(error)}). "
             f"Received: {path}"
         ) from error
-    if not isinstance(model, Autoencoder):
+    if not isinstance(model, ReconstructionModel):
         raise ValueError(
             f"`{name}` must hold an aezoo Autoencoder. Received: a {type(model).__name__} in {path}"
         )

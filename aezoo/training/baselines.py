@@ -8,32 +8,32 @@ import numpy as np
 
 from aezoo.inputs.training_data import output_range
 from aezoo.metrics import score
-from aezoo.model_classes.autoencoder import VALIDATION_SEED, evaluation_pairs
+from aezoo.model_classes.reconstruction_model import VALIDATION_SEED, evaluation_pairs
 
 BASELINE_VALUES = 200_000_000  # numbers of training data that the baselines may look at
+LARGEST_MAP = 4096  # features; the matrix of a larger affine map would be of gigabytes
 
 
 class Baselines:
     """What linear maps make of the same data: PCA and, for a denoising model, affine maps.
 
-    - "pca": PCA of the code's size, fitted to clean samples.
+    - "pca": PCA of the code's size, fitted to clean samples; none for a model without a code.
     - "affine", only where the model has corruption: the best affine map from corrupted to
       clean samples, by ridge regression; no code limits it.
-    - "affine_rank", likewise: the best affine map whose rank is the size of the code. It is
+    - "affine_rank", where there is a code too: the best affine map whose rank is its size. It is
       the fair linear rival of a denoising model, where PCA reproduces the noise.
 
     All of them are clipped to the range of the decoder's outputs, which the model cannot leave
     either.
 
     Args:
-        model: The `Autoencoder` they are compared with.
+        model: The `ReconstructionModel` they are compared with.
         training_data: Dataset or array of inputs; the first `BASELINE_VALUES` numbers of it
             are used.
     """
 
     def __init__(self, model, training_data):
         from sklearn.decomposition import PCA
-        from sklearn.linear_model import Ridge
 
         size, corrupted = math.prod(model.input_shape[1:]), model.corruption is not None
         clean, seen = [], []
@@ -45,32 +45,51 @@ class Baselines:
                 break
         clean = np.concatenate(clean)
         self.samples = len(clean)
-        self.latent_dim = min(math.prod(model.encoder.output_shape[1:]), *clean.shape)
-        self._range = output_range(model.decoder)
+        code_size = model.code_size
+        self.latent_dim = None if code_size is None else min(code_size, *clean.shape)
+        self._range = output_range(model)
         solver = "covariance_eigh" if size <= 4096 and self.samples > size else "randomized"
 
         def fit_pca(x):
             return PCA(self.latent_dim, svd_solver=solver, random_state=0).fit(x)
 
-        self._pca, self._affine = fit_pca(clean), None
+        has_code = self.latent_dim is not None
+        self._pca, self._affine = fit_pca(clean) if has_code else None, None
         if corrupted:
             seen = np.concatenate(seen)
-            self._affine = Ridge(alpha=1e-3 * len(seen), solver="cholesky").fit(seen, clean)
+            self._affine = _affine_map(seen, clean)
             # Reduced-rank regression: the full map, then the directions that most of what it
             # finds lies along.
-            self._reduced = fit_pca(self._affine.predict(seen))
+            self._reduced = fit_pca(self._affine(seen)) if has_code else None
 
     def reconstruct(self, inputs: np.ndarray) -> dict[str, np.ndarray]:
         """The outputs of each baseline for a batch that is in [0, 1] already."""
         flat = inputs.reshape(len(inputs), -1)
-        outputs = {"pca": _project(self._pca, flat)}
+        outputs = {} if self._pca is None else {"pca": _project(self._pca, flat)}
         if self._affine is not None:
-            outputs["affine"] = self._affine.predict(flat)
-            outputs["affine_rank"] = _project(self._reduced, outputs["affine"])
+            outputs["affine"] = self._affine(flat)
+            if self._reduced is not None:
+                outputs["affine_rank"] = _project(self._reduced, outputs["affine"])
         return {
             name: np.clip(output, *self._range).reshape(inputs.shape)
             for name, output in outputs.items()
         }
+
+
+def _affine_map(seen, clean):
+    """The best affine map from what is seen to what is clean, by ridge regression."""
+    alpha = 1e-3 * len(seen)
+    if seen.shape[1] <= LARGEST_MAP:
+        from sklearn.linear_model import Ridge
+
+        return Ridge(alpha=alpha, solver="cholesky").fit(seen, clean).predict
+    from sklearn.kernel_ridge import KernelRidge
+
+    # The same map by its dual, which costs the square of the samples and not of the features.
+    seen, clean = seen[:LARGEST_MAP], clean[:LARGEST_MAP]
+    middle, mean = seen.mean(0), clean.mean(0)
+    found = KernelRidge(alpha=alpha, kernel="linear").fit(seen - middle, clean - mean)
+    return lambda x: found.predict(x - middle) + mean
 
 
 def _project(pca, x):
@@ -100,6 +119,8 @@ def measure(model, test_data, baselines: Baselines) -> dict:
     for name in ("pca", "affine_rank"):
         if name in scores:
             scores[name]["latent_dim"] = baselines.latent_dim
+    if baselines.latent_dim is None:
+        scores["pca"] = {"latent_dim": None, "why": f"{model.name} has no code"}
     return {
         **scores.pop("model"),
         "samples": samples,
@@ -109,10 +130,10 @@ def measure(model, test_data, baselines: Baselines) -> dict:
 
 
 def picture(model, test_data, baselines: Baselines, columns: int = 10):
-    """Inputs, what the encoder saw of them where that differs, outputs, a linear baseline.
+    """Inputs, what the net saw of them where that differs, outputs, a linear baseline.
 
     The baseline is PCA of the code's size; for a denoising model the best affine map whose
-    rank is that size.
+    rank is that size, or of any rank where the model has no code.
     """
     import aezoo.plots as plots
 
@@ -122,6 +143,13 @@ def picture(model, test_data, baselines: Baselines, columns: int = 10):
     if model.corruption is not None:
         rows["corrupted"] = inputs
     rows["output"] = model.predict_on_batch(inputs)
-    key, label = ("pca", "PCA") if model.corruption is None else ("affine_rank", "affine, rank")
-    rows[f"{label} {baselines.latent_dim}"] = baselines.reconstruct(inputs)[key]
+    labels = {
+        "affine_rank": f"affine, rank {baselines.latent_dim}",
+        "affine": "affine",
+        "pca": f"PCA {baselines.latent_dim}",
+    }
+    linear = baselines.reconstruct(inputs)
+    strongest = next((key for key in labels if key in linear), None)
+    if strongest is not None:
+        rows[labels[strongest]] = linear[strongest]
     return plots.image_rows(rows)

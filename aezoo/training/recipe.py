@@ -24,7 +24,7 @@ from aezoo.inputs.arguments import (
     check_seed,
 )
 from aezoo.inputs.training_data import check_fit_options, check_training_data
-from aezoo.model_classes.autoencoder import Autoencoder
+from aezoo.model_classes.reconstruction_model import ReconstructionModel
 from aezoo.saving.files import CONFIG, METRICS, MODEL
 from aezoo.saving.load import load_model
 from aezoo.training.baselines import Baselines, measure, picture
@@ -55,7 +55,7 @@ class Run:
         signal: The number of that signal, or None.
     """
 
-    model: Autoencoder
+    model: ReconstructionModel
     history: dict[str, list[float]]
     metrics: dict
     folder: pathlib.Path | None = None
@@ -65,7 +65,7 @@ class Run:
 
 @terminable()
 def train(
-    model: Autoencoder,
+    model: ReconstructionModel,
     data,
     epochs: int | None = None,
     out: str | pathlib.Path | None = None,
@@ -152,7 +152,7 @@ def train(
     check_fit_options({"callbacks": callbacks})
     if early_stopping is not None:
         check_positive_integer("early_stopping", early_stopping)
-    if not isinstance(model, Autoencoder) or not model.compiled:
+    if not isinstance(model, ReconstructionModel) or not model.compiled:
         raise ValueError(f"`model` must be a compiled Autoencoder. Received: {model!r}")
     if len(model.inputs) > 1:
         raise ValueError(

@@ -33,6 +33,7 @@ FEW_WEIGHTS = {  # as the files lie in the repository
     "patch_ae": {"filters": 8},
     "random_feature_ae": {"features": 20},
     "sequence_ae": {"units": 4},
+    "unet_ae": {"filters": (2, 4)},
     "vq_vae": {"filters": (2, 4), "codebook_size": 16},
 }
 
@@ -48,11 +49,10 @@ def write(folder: pathlib.Path) -> None:
         train(model, training, **conditional)
         model.run_eagerly = False
         model.save(folder / f"{case}.keras")
-        np.savez_compressed(
-            folder / f"{case}.npz",
-            codes=model.encode(x, **told),
-            outputs=model.reconstruct(x, **told),
-        )
+        outputs = {"outputs": model.reconstruct(x, **told)}
+        if model.code_size is not None:
+            outputs["codes"] = model.encode(x, **told)
+        np.savez_compressed(folder / f"{case}.npz", **outputs)
     model = small("dense_ae", **FEW_WEIGHTS["dense_ae"])
     aezoo.train(model, "digits", epochs=2, out=folder / "run", limit=64, seed=0, verbose=False)
     model = small("pca_ae")

@@ -1,0 +1,136 @@
+"""The U-Net denoiser: its decoder sees every scale of the input, and so it has no code."""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+from aezoo.inputs.arguments import (
+    check_activation,
+    check_input_shape,
+    check_positive_integer,
+    check_positive_integers,
+)
+from aezoo.layers.clip import output_activation_of
+from aezoo.layers.corruption import make_corruption
+from aezoo.layers.seeds import Seeds, output_dtype
+from aezoo.model_classes.reconstruction_model import ReconstructionModel
+from aezoo.models._build import reconstruction_model
+from aezoo.models._registry import register
+from aezoo.models.conv import crop
+
+
+@register
+def unet_ae(
+    input_shape: tuple[int, ...],
+    filters: tuple[int, ...] = (32, 64, 128),
+    *,
+    blocks: int = 1,
+    corruption: str | keras.layers.Layer | None = "gaussian",
+    level: float = 0.5,
+    clip: bool = True,
+    activation: str | None = "relu",
+    output_activation: str | None = "clip",
+    weights: str | None = None,
+    optimizer: str | keras.optimizers.Optimizer = "adam",
+    loss: str | None = None,
+    learning_rate: float | None = None,
+    jit_compile: bool | str = "auto",
+    compile: bool = True,
+    seed: int | None = None,
+    name: str = "unet_ae",
+) -> ReconstructionModel:
+    """A U-Net that learns to take noise away, for images and series.
+
+    Minimises the mean squared error between the clean input and what the net makes of its
+    corrupted copy, which is drawn anew in every step. The net halves the size from stage to
+    stage and doubles it again, and each stage of the way back also sees what the same stage of
+    the way down saw. It computes what is to be added to its input, at first nothing.
+
+    Args:
+        input_shape: (height, width, channels) of an image or (steps, channels) of a series;
+            any sizes, odd ones too. The weights do not depend on the sizes: `get_weights` of a
+            model for patches are those of one for whole images.
+        filters: Channels of the stages, from the input inwards.
+        blocks: Residual blocks of two convolutions in each stage, on either way.
+        corruption: "gaussian", "masking", "salt_and_pepper", "affine", a Keras layer, or
+            None for training on (noisy, clean) pairs of your own.
+        level: Strength of the corruption, see `denoising_ae`.
+        clip: Whether gaussian noise is clipped to [0, 1].
+        activation: Keras activation of the convolutions.
+        output_activation: "clip" for data in [0, 1], None for any other, or a Keras activation.
+        weights: None, or the path of a `.weights.h5` or `.keras` file.
+        optimizer: Name of a Keras optimizer, or one, which is copied.
+        loss: Keras loss of (clean input, reconstruction); None is "mse".
+        learning_rate: None is 0.001, or the given optimizer's own.
+        jit_compile: True, False, or "auto".
+        compile: False returns the model without optimizer and loss.
+        seed: Integer that fixes initial weights and noise, or None.
+        name: Name of the model.
+
+    Returns:
+        A compiled `ReconstructionModel`: it has no encoder, no decoder and no code.
+
+    Raises:
+        ValueError: if an argument is not of the kind above.
+
+    Example:
+
+    >>> model = aezoo.unet_ae((8, 8, 1), filters=(8, 16), level=0.2, seed=0)
+    >>> history = model.fit(aezoo.data.load("digits"), epochs=2, verbose=0)
+    >>> model.reconstruct(model.corrupt(aezoo.data.arrays("digits"), seed=0)).shape
+    (1437, 8, 8, 1)
+
+    Reference:
+        Ronneberger, Fischer, Brox, 2015, "U-Net: Convolutional Networks for Biomedical Image
+        Segmentation", https://arxiv.org/abs/1505.04597; Zhang et al., 2017, "Beyond a Gaussian
+        Denoiser" (the residual), https://arxiv.org/abs/1608.03981
+    """
+    input_shape = check_input_shape(input_shape, ranks=(2, 3))
+    filters = check_positive_integers("filters", filters)
+    check_positive_integer("blocks", blocks)
+    check_activation("activation", activation)
+    seeds = Seeds(seed)
+    corruption = make_corruption(corruption, level, clip, seeds())
+    two = len(input_shape) == 3
+    convolution = layers.Conv2D if two else layers.Conv1D
+    transposed = layers.Conv2DTranspose if two else layers.Conv1DTranspose
+
+    def convolve(x, channels, name, size=3, strides=1, kind=convolution, start=None):
+        start = start or keras.initializers.HeNormal(seed=seeds())
+        return kind(channels, size, strides, "same", kernel_initializer=start, name=name)(x)
+
+    def stage(x, channels, name):
+        for i in range(blocks):
+            y = convolve(x, channels, f"{name}_{i}_first")
+            y = layers.Activation(activation, name=f"{name}_{i}_activation")(y)
+            y = convolve(y, channels, f"{name}_{i}_second", start="zeros")
+            x = layers.Add(name=f"{name}_{i}")([x, y])  # begins as the identity
+        return x
+
+    x = inputs = keras.Input(input_shape, name="input")
+    seen = []
+    for i, channels in enumerate(filters):
+        x = convolve(x, channels, f"down_{i}", strides=2 if i else 1)
+        x = stage(x, channels, f"down_{i}_block")
+        seen.append(x)
+    for i in reversed(range(len(filters) - 1)):
+        x = convolve(x, filters[i], f"up_{i}", size=2, strides=2, kind=transposed)
+        x = crop(x, seen[i].shape[1:-1], f"crop_{i}")  # odd sizes were rounded up on the way down
+        x = layers.Add(name=f"skip_{i}")([x, seen[i]])
+        x = stage(x, filters[i], f"up_{i}_block")
+    x = convolve(x, input_shape[-1], "change", start="zeros")
+    x = layers.Add(dtype=output_dtype(), name="output")([inputs, x])
+    output_activation = output_activation_of(output_activation)
+    x = layers.Activation(output_activation, dtype=output_dtype(), name="reconstruction")(x)
+    return reconstruction_model(
+        keras.Model(inputs, x, name="network"),
+        corruption=corruption,
+        optimizer=optimizer,
+        loss=loss or "mse",
+        learning_rate=learning_rate,
+        weights=weights,
+        jit_compile=jit_compile,
+        compile=compile,
+        name=name,
+    )
