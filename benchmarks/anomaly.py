@@ -48,12 +48,12 @@ def models(data):
     size, epochs = (8, 2) if data.quick else (32, 20)
     patches = {"kernel_size": 3} if data.quick else {"kernel_size": 5, "pool": 4}
     pca = aezoo.pca_ae(data.shape, size)
-    dense = aezoo.dense_ae(data.shape, size, (512, 128), activation="relu", seed=0)
+    dense = aezoo.dense_ae(data.shape, size, hidden_units=(512, 128), activation="relu", seed=0)
     vae = aezoo.vae(data.shape, size, hidden_units=(256, 128), seed=0)
-    filters = aezoo.patch_ae(data.shape, 50, regularization=1e-3, seed=0, **patches)
+    filters = aezoo.patch_ae(data.shape, filters=50, regularization=1e-3, seed=0, **patches)
     options = {"regularization": 1e-3, "seed": 0, **patches}
-    untrained = aezoo.dense_ae(data.shape, size, (512, 128), activation="relu", seed=0)
-    random = aezoo.patch_ae(data.shape, 50, **options)
+    untrained = aezoo.dense_ae(data.shape, size, hidden_units=(512, 128), activation="relu", seed=0)
+    random = aezoo.patch_ae(data.shape, filters=50, **options)
     pixels = int(np.prod(data.shape))
     whole = aezoo.pca_ae(data.shape, pixels)  # its code is the image, turned
     return {

@@ -88,7 +88,7 @@ def features(quick, rounds) -> None:
 
     x, test = load(quick)
     size = 16 if quick else 32
-    model = aezoo.random_feature_ae(x.shape[1:], size, 100 if quick else 2000, seed=0)
+    model = aezoo.random_feature_ae(x.shape[1:], size, features=100 if quick else 2000, seed=0)
     model.fit(x, verbose=0)
     codes, test_codes = model.encode(x), model.encode(test)
     spread = math.sqrt(codes.var(0).sum())

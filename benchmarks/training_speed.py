@@ -46,7 +46,12 @@ def aezoo(sizes, activation, batch, epochs, x, test):
     half = len(sizes) // 2
     latent_activation = activation if len(sizes) == 3 else None
     model = aezoo.dense_ae(
-        sizes[:1], sizes[half], sizes[1:half], activation, latent_activation, seed=0
+        sizes[:1],
+        sizes[half],
+        hidden_units=sizes[1:half],
+        activation=activation,
+        latent_activation=latent_activation,
+        seed=0,
     )
     seconds = keras_epochs(model, [aezoo.data.load(x, batch_size=batch, seed=0)], batch, epochs)
     return seconds, float(model.reconstruction_error(test).mean())

@@ -107,10 +107,10 @@ def sparse(data):
     pipeline, epochs = aezoo.data.load(data.x, batch_size=128, seed=0), data.epochs(30)
     models = {
         f"sparse_ae top_k, {choices}": aezoo.sparse_ae(
-            data.shape, 512, "top_k", rate=16 / 512, seed=0
+            data.shape, 512, penalty="top_k", rate=16 / 512, seed=0
         ),
         "dense_ae latent_dim 16, as many numbers and no choice": aezoo.dense_ae(
-            data.shape, 16, (512,), activation="relu", seed=0
+            data.shape, 16, hidden_units=(512,), activation="relu", seed=0
         ),
     }
     rows = []
@@ -214,7 +214,7 @@ def contractive(data):
             data.shape, 128, penalty_weight=0.003, seed=0
         ),
         "dense_ae, the same net": aezoo.dense_ae(
-            data.shape, 128, (), latent_activation="sigmoid", seed=0
+            data.shape, 128, hidden_units=(), latent_activation="sigmoid", seed=0
         ),
     }
     rows = []

@@ -124,7 +124,7 @@ def test_half_of_normal_estimates_where_there_is_no_reference(model, sevens):
 
 def test_patches_and_neighbours_find_more_than_pca(sevens):
     training, normal, (test, labels) = sevens
-    patches = aezoo.patch_ae((8, 8, 1), 30, 3, 4, seed=0)
+    patches = aezoo.patch_ae((8, 8, 1), filters=30, kernel_size=3, pool=4, seed=0)
     patches.fit(training, verbose=0)
     detector = Detector(patches, "nearest").fit(normal, 0.1, reference=training)
     assert roc_auc_score(labels != 7, detector.score(test)) > 0.99

@@ -76,7 +76,7 @@ def test_a_registered_factory_is_found_by_name():
     @aezoo.register
     def tiny_ae(input_shape, latent_dim=2):
         """A tiny one."""
-        return aezoo.dense_ae(input_shape, latent_dim, ())
+        return aezoo.dense_ae(input_shape, latent_dim, hidden_units=())
 
     try:
         model = aezoo.create("tiny_ae", (9,))

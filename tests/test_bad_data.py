@@ -15,7 +15,7 @@ GOOD = np.linspace(0, 1, 16 * 64, dtype="float32").reshape(16, 8, 8, 1)
 @pytest.fixture(scope="module")
 def model():
     """One that none of these data change, as they are refused; eager, as nothing is trained."""
-    model = aezoo.dense_ae((8, 8, 1), 4, (8,), seed=0)
+    model = aezoo.dense_ae((8, 8, 1), 4, hidden_units=(8,), seed=0)
     model.run_eagerly = True
     return model
 
@@ -88,7 +88,7 @@ def test_late_targets_and_weights_are_named_too(model, source):
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_late_batches_are_named_from_within_compiled_blocks(source):
-    model = aezoo.dense_ae((8, 8, 1), 4, (8,), seed=0)
+    model = aezoo.dense_ae((8, 8, 1), 4, hidden_units=(8,), seed=0)
     with pytest.raises(ValueError, match=r"Input must be finite\. Received: .*batch 2"):
         model.fit(SOURCES[source]([GOOD, GOOD, bad(np.nan)]), verbose=0)
     assert model.fused_functions
@@ -122,7 +122,7 @@ def test_generators_of_plain_arrays_train(model):
     "value", [np.float64(1e300), np.float32(1e30), np.float32(1e16)], ids=["1e300", "1e30", "1e16"]
 )
 def test_finite_values_whose_squares_are_not_are_refused(value):
-    model = aezoo.dense_ae((8,), 2, (), output_activation=None)
+    model = aezoo.dense_ae((8,), 2, hidden_units=(), output_activation=None)
     x = np.ones((9, 8), value.dtype)
     x[4, 2] = value
     with pytest.raises(ValueError, match=r"at most 1.8e\+15.*Received: 1.*in sample 4 at position"):
@@ -131,7 +131,7 @@ def test_finite_values_whose_squares_are_not_are_refused(value):
 
 def test_a_loss_that_is_not_finite_stops_fit_and_takes_the_epoch_back():
     options = {"output_activation": None, "optimizer": "sgd", "learning_rate": 1e30}
-    model = aezoo.dense_ae((8, 8, 1), 4, (8,), seed=0, **options)
+    model = aezoo.dense_ae((8, 8, 1), 4, hidden_units=(8,), seed=0, **options)
     model.run_eagerly = True
     before = model.get_weights()
     with pytest.raises(FloatingPointError, match=r"NaN or infinite in epoch 1.*Received: loss"):
@@ -159,7 +159,7 @@ def test_masked_and_sparse_batches_are_refused(model, source):
             model.fit(SOURCES[source]([(GOOD, GOOD, ones), batch]), verbose=0)
     with pytest.raises(ValueError, match="masked entries"):
         model.fit(GOOD, sample_weight=few, verbose=0)
-    flat = aezoo.dense_ae((64,), 4, (8,), seed=0)
+    flat = aezoo.dense_ae((64,), 4, hidden_units=(8,), seed=0)
     x = GOOD.reshape(16, 64)
     with pytest.raises(ValueError, match=r"one array of inputs per batch.*csr_matrix in batch 1"):
         flat.fit(SOURCES[source]([x, scipy.sparse.csr_matrix(x)]), verbose=0)
@@ -167,7 +167,7 @@ def test_masked_and_sparse_batches_are_refused(model, source):
 
 def test_sparse_matrices_are_taken_everywhere(digits):
     x = (digits.reshape(-1, 64)[:64] / 255).astype("float32")
-    model = aezoo.dense_ae((64,), 4, (8,), seed=0)
+    model = aezoo.dense_ae((64,), 4, hidden_units=(8,), seed=0)
     model.run_eagerly = True
     for sparse in (scipy.sparse.csr_matrix(x), scipy.sparse.coo_array(x)):
         np.testing.assert_allclose(model.encode(sparse), model.encode(x), rtol=1e-6)
@@ -210,7 +210,7 @@ def test_a_pipeline_that_raises_is_told_in_one_sentence():
         yield GOOD
         raise OSError("the disk is gone")
 
-    model = aezoo.dense_ae((8, 8, 1), 4, (8,), seed=0)
+    model = aezoo.dense_ae((8, 8, 1), 4, hidden_units=(8,), seed=0)
     spec = tf.TensorSpec((None, 8, 8, 1))
     pipelines = [raising(), tf.data.Dataset.from_generator(raising, output_signature=spec)]
     for pipeline in pipelines:

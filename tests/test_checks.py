@@ -10,7 +10,7 @@ import aezoo
 
 @pytest.fixture
 def model():
-    model = aezoo.dense_ae((8, 8, 1), 4, (16,), seed=0)
+    model = aezoo.dense_ae((8, 8, 1), 4, hidden_units=(16,), seed=0)
     model.run_eagerly = True  # a few steps, or none
     return model
 
@@ -81,11 +81,13 @@ def test_targets_must_fit_the_inputs_and_the_decoder(model, x):
 
 
 def test_tanh_and_linear_decoders_have_their_own_range(x):
-    tanh = aezoo.dense_ae((8, 8, 1), 4, (16,), output_activation="tanh")
+    tanh = aezoo.dense_ae((8, 8, 1), 4, hidden_units=(16,), output_activation="tanh")
     tanh.fit(x * 2 - 1, verbose=0)
     with pytest.raises(ValueError, match=r"\[-1, 1\]"):
         tanh.fit(x * 3, verbose=0)
-    aezoo.dense_ae((8, 8, 1), 4, (16,), output_activation=None).fit(x * 300 - 9, verbose=0)
+    aezoo.dense_ae((8, 8, 1), 4, hidden_units=(16,), output_activation=None).fit(
+        x * 300 - 9, verbose=0
+    )
 
 
 def test_the_range_is_known_after_loading(x, tmp_path, model):

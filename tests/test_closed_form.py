@@ -54,7 +54,15 @@ def test_pca_error_is_the_sum_of_the_eigenvalues_left_out(digits):
 def test_no_linear_decoder_beats_pca(digits):
     x = flat(digits)
     best = aezoo.pca_ae((64,), 8).fit(x, verbose=0).history["mse"][0]
-    linear = aezoo.dense_ae((64,), 8, (), None, output_activation=None, learning_rate=0.005, seed=0)
+    linear = aezoo.dense_ae(
+        (64,),
+        8,
+        hidden_units=(),
+        activation=None,
+        output_activation=None,
+        learning_rate=0.005,
+        seed=0,
+    )
     linear.fit(x, epochs=60, verbose=0)
     trained = linear.reconstruction_error(x).mean()
     assert best < trained < 1.1 * best
@@ -85,7 +93,9 @@ def test_ridge_has_no_gradient_left_and_the_best_cross_validation(samples):
 
 
 def test_decoder_of_random_features_is_the_ridge_solution(digits):
-    model = aezoo.random_feature_ae((8, 8, 1), 8, 200, 0.01, None, seed=0)
+    model = aezoo.random_feature_ae(
+        (8, 8, 1), 8, features=200, regularization=0.01, output_activation=None, seed=0
+    )
     model.fit(digits, verbose=0)
     code = model.encode(digits)
     features = np.asarray(model.decoder.get_layer("features")(code))
@@ -102,8 +112,8 @@ def test_random_features_beat_pca_and_more_of_them_are_better(digits, test_digit
         model.fit(digits, verbose=0) and model.reconstruction_error(test_digits).mean()
         for model in (
             aezoo.pca_ae((8, 8, 1), 16, output_activation="clip"),
-            aezoo.random_feature_ae((8, 8, 1), 16, 100, seed=0),
-            aezoo.random_feature_ae((8, 8, 1), 16, 600, seed=0),
+            aezoo.random_feature_ae((8, 8, 1), 16, features=100, seed=0),
+            aezoo.random_feature_ae((8, 8, 1), 16, features=600, seed=0),
         )
     ]
     assert errors[0] > errors[1] > errors[2]
@@ -156,11 +166,11 @@ def test_patches_make_features_and_filters_have_no_mean(digits, test_digits):
     scale = codes.std(0) + 1e-3
     probe = LogisticRegression(max_iter=500).fit(codes / scale, y)
     assert probe.score(test_codes / scale, y_test) > 0.97
-    pca = aezoo.patch_ae((8, 8, 1), 18, 3, method="pca", seed=0)
+    pca = aezoo.patch_ae((8, 8, 1), filters=18, kernel_size=3, method="pca", seed=0)
     pca.fit(digits, verbose=0)
     assert np.isfinite(pca.encode(digits)).all()
     with pytest.raises(ValueError, match=r"`filters` must be at most 18.*Received: 19"):
-        aezoo.patch_ae((8, 8, 1), 19, 3, method="pca")
+        aezoo.patch_ae((8, 8, 1), filters=19, kernel_size=3, method="pca")
 
 
 @pytest.mark.parametrize("samples", [30, 500], ids=["rows", "products"])
@@ -205,9 +215,9 @@ def test_partial_fit_and_merge_equal_the_whole(name, digits, tmp_path):
 
 
 def test_models_of_two_stages_keep_the_first(digits):
-    one = aezoo.random_feature_ae((8, 8, 1), 8, 50, seed=0)
+    one = aezoo.random_feature_ae((8, 8, 1), 8, features=50, seed=0)
     one.fit(digits[:700], verbose=0)
-    two = aezoo.random_feature_ae((8, 8, 1), 8, 50, seed=0)
+    two = aezoo.random_feature_ae((8, 8, 1), 8, features=50, seed=0)
     two.fit(digits[:700], verbose=0)
     two.sums = None
     two.set_weights(one.get_weights())
@@ -215,13 +225,13 @@ def test_models_of_two_stages_keep_the_first(digits):
     before = one.encode(digits)
     one.sums.merge(shard)
     kernel = ridge(one.sums)[0]
-    again = aezoo.random_feature_ae((8, 8, 1), 8, 50, seed=0)
+    again = aezoo.random_feature_ae((8, 8, 1), 8, features=50, seed=0)
     again.fit(digits[:700], verbose=0)
     again.partial_fit(digits[700:])
     np.testing.assert_array_equal(again.encode(digits), before)
     found = again.decoder.get_layer("output").get_weights()[0]
     np.testing.assert_allclose(found, kernel, atol=1e-3)
-    stranger = aezoo.random_feature_ae((8, 8, 1), 8, 50, seed=1).partial_fit(digits)
+    stranger = aezoo.random_feature_ae((8, 8, 1), 8, features=50, seed=1).partial_fit(digits)
     with pytest.raises(ValueError, match="all but the last stage"):
         one.merge(stranger)
     with pytest.raises(ValueError, match="must both be fitted"):
@@ -253,7 +263,7 @@ def test_every_kind_of_data_gives_the_same_solution(digits):
         assert model.sums.samples == len(digits)
         np.testing.assert_allclose(model.reconstruct(digits[:50]), wanted, atol=1e-5)
     with pytest.raises(ValueError, match="more than once"):
-        aezoo.random_feature_ae((8, 8, 1), 4, 20).fit(generator(), verbose=0)
+        aezoo.random_feature_ae((8, 8, 1), 4, features=20).fit(generator(), verbose=0)
 
 
 @pytest.mark.parametrize("name", ["pca_ae", "random_feature_ae", "marginalized_ae", "elm_ae"])
@@ -310,7 +320,7 @@ def test_what_has_no_meaning_is_refused(digits):
 
 
 def test_a_pass_that_fails_leaves_the_model_as_it_was(digits):
-    model = aezoo.random_feature_ae((8, 8, 1), 4, 20, seed=0)
+    model = aezoo.random_feature_ae((8, 8, 1), 4, features=20, seed=0)
     model.fit(digits, verbose=0)
     before = model.get_weights()
     with pytest.raises(ValueError, match="more than once"):
@@ -325,7 +335,7 @@ def test_a_pass_that_fails_leaves_the_model_as_it_was(digits):
 
 
 def test_fine_tune_goes_on_from_the_closed_form(digits, tmp_path):
-    model = aezoo.random_feature_ae((8, 8, 1), 8, 100, learning_rate=1e-4, seed=0)
+    model = aezoo.random_feature_ae((8, 8, 1), 8, features=100, learning_rate=1e-4, seed=0)
     solved = model.fit(digits, verbose=0).history["mse"][0]
     history = model.fine_tune(digits, epochs=3, verbose=0).history["mse"]
     assert history[2] < history[0] < 1.1 * solved

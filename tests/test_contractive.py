@@ -20,7 +20,7 @@ def jacobian_squares(model, x):
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", "linear"])
 def test_one_layer_has_the_exact_norm(activation):
     x = np.random.default_rng(0).random((16, 12)).astype("float32")
-    model = aezoo.contractive_ae((12,), 5, 0.7, activation=activation, seed=0)
+    model = aezoo.contractive_ae((12,), 5, penalty_weight=0.7, activation=activation, seed=0)
     values = model.evaluate(x, verbose=0, return_dict=True, batch_size=16)
     expected = jacobian_squares(model, x).mean()
     assert values["contraction"] == pytest.approx(expected, rel=1e-4)
@@ -41,7 +41,12 @@ def test_the_penalty_contracts(hidden_units, digits):
     norms = []
     for weight in (0.0, 1.0):
         model = aezoo.contractive_ae(
-            (8, 8, 1), 16, weight, hidden_units, learning_rate=0.01, seed=0
+            (8, 8, 1),
+            16,
+            penalty_weight=weight,
+            hidden_units=hidden_units,
+            learning_rate=0.01,
+            seed=0,
         )
         history = model.fit(digits, epochs=6, verbose=0).history
         norms.append(history["contraction"][-1])
@@ -52,4 +57,4 @@ def test_wrong_arguments():
     with pytest.raises(ValueError, match=r"`activation` must be one of.*Received: 'gelu'"):
         aezoo.contractive_ae((8,), 4, activation="gelu")
     with pytest.raises(ValueError, match=r"`penalty_weight`.*Received: -1"):
-        aezoo.contractive_ae((8,), 4, -1)
+        aezoo.contractive_ae((8,), 4, penalty_weight=-1)

@@ -26,7 +26,7 @@ def test_beats_pca_of_the_same_code_size(digits, test_digits):
     ],
 )
 def test_spatial_code(shape, filters, code):
-    model = aezoo.conv_ae(shape, 5, filters, spatial_code=True)
+    model = aezoo.conv_ae(shape, 5, filters=filters, spatial_code=True)
     assert model.encoder.output_shape[1:] == code
     x = np.zeros((2, *shape), "uint8")
     assert model.encode(x).shape == (2, *code)
@@ -35,7 +35,7 @@ def test_spatial_code(shape, filters, code):
 
 def test_upsampling_overlaps_evenly():
     """A constant code must not make a checkerboard: neighbours inside are alike."""
-    model = aezoo.conv_ae((32, 32, 1), 1, (4,), spatial_code=True, output_activation=None)
+    model = aezoo.conv_ae((32, 32, 1), 1, filters=(4,), spatial_code=True, output_activation=None)
     for layer in model.decoder.layers:
         for variable in layer.trainable_variables:
             if "kernel" in variable.name:
@@ -47,7 +47,7 @@ def test_upsampling_overlaps_evenly():
 @pytest.mark.parametrize("filters", [(), (0,), "32"])
 def test_wrong_filters(filters):
     with pytest.raises(ValueError, match=r"`filters`.*Received"):
-        aezoo.conv_ae((8, 8, 1), 2, filters)
+        aezoo.conv_ae((8, 8, 1), 2, filters=filters)
 
 
 def test_vectors_are_refused():

@@ -25,7 +25,9 @@ LAYERS = {
 
 def dense(**options):
     """A denoiser of three layers, which is traced in less time than a convolutional one."""
-    return aezoo.denoising_ae((8, 8, 1), 8, "dense", hidden_units=(64,), seed=0, **options)
+    return aezoo.denoising_ae(
+        (8, 8, 1), 8, architecture="dense", hidden_units=(64,), seed=0, **options
+    )
 
 
 def call(layer, x, training=True):
@@ -105,7 +107,7 @@ CASES = [
 @pytest.mark.parametrize(("architecture", "corruption"), CASES)
 def test_denoises_better_than_leaving_it(architecture, corruption, digits, test_digits):
     model = aezoo.denoising_ae(
-        (8, 8, 1), 24, architecture, corruption=corruption, level=0.4, seed=0
+        (8, 8, 1), 24, architecture=architecture, corruption=corruption, level=0.4, seed=0
     )
     model.fit(digits, epochs=12, batch_size=64, verbose=0)
     clean = test_digits / 255.0
@@ -190,7 +192,7 @@ def test_architecture_follows_the_shape():
     assert "down_0" in names
     names = {layer.name for layer in aezoo.denoising_ae((64,), clip=False).encoder.layers}
     assert "hidden_0" in names
-    with pytest.raises(ValueError, match="`architecture` must be one of 'conv', 'dense'"):
+    with pytest.raises(ValueError, match="`architecture` must be one of 'dense', 'conv'"):
         aezoo.denoising_ae((8, 8, 1), architecture="cnn")
     with pytest.raises(ValueError, match=r"`corruption` must be one of.*did you mean 'masking'"):
         aezoo.denoising_ae((8, 8, 1), corruption="mask")

@@ -28,7 +28,7 @@ def test_a_nonlinear_model_fills_in_better_than_pca_and_the_mean(digits, incompl
         model = small("pca_ae", latent_dim=components)
         model.fit(digits, verbose=0)
         linear += [imputation_error(model, x, missing, iterations=n) for n in (3, 5, 10)]
-    model = aezoo.dense_ae((8, 8, 1), 16, (256, 128), activation="relu", seed=0)
+    model = aezoo.dense_ae((8, 8, 1), 16, hidden_units=(256, 128), activation="relu", seed=0)
     model.fit(aezoo.data.load(digits, batch_size=32, seed=0), epochs=20, verbose=0)
     error = imputation_error(model, x, missing)
     mean = np.square((digits / 255).mean(0) - x)[missing].mean()

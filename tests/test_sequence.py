@@ -20,7 +20,9 @@ def waves(n, seed=0):
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_padded_steps_count_nowhere(architecture):
     x, lengths = waves(40)
-    model = aezoo.sequence_ae((24, 1), 4, architecture, units=16, mask_value=-9, seed=0)
+    model = aezoo.sequence_ae(
+        (24, 1), 4, architecture=architecture, units=16, mask_value=-9, seed=0
+    )
     there = np.arange(24) < lengths[:, None]
     squares = ((x - model.reconstruct(x)) ** 2)[..., 0]
     expected = (squares * there).sum(1) / there.sum(1)
@@ -37,8 +39,12 @@ def test_padded_steps_count_nowhere(architecture):
 @pytest.mark.parametrize("architecture", ["recurrent", "attention"])
 def test_the_code_does_not_depend_on_the_padding(architecture):
     x, lengths = waves(10)
-    model = aezoo.sequence_ae((24, 1), 4, architecture, units=16, mask_value=-9, seed=0)
-    short = aezoo.sequence_ae((16, 1), 4, architecture, units=16, mask_value=-9, seed=0)
+    model = aezoo.sequence_ae(
+        (24, 1), 4, architecture=architecture, units=16, mask_value=-9, seed=0
+    )
+    short = aezoo.sequence_ae(
+        (16, 1), 4, architecture=architecture, units=16, mask_value=-9, seed=0
+    )
     fits = lengths <= 16
     np.testing.assert_allclose(model.encode(x)[fits], short.encode(x[fits, :16]), atol=1e-5)
 
@@ -50,7 +56,9 @@ def test_the_code_does_not_depend_on_the_padding(architecture):
 def test_learns_series_and_finds_strange_ones(architecture, tmp_path):
     x, _ = waves(600)
     test, _ = waves(100, 1)
-    model = aezoo.sequence_ae((24, 1), 4, architecture, units=32, mask_value=-9, seed=0)
+    model = aezoo.sequence_ae(
+        (24, 1), 4, architecture=architecture, units=32, mask_value=-9, seed=0
+    )
     model.fit(x, epochs=30, verbose=0)
     normal = model.reconstruction_error(test)
     assert normal.mean() < 0.3 * np.var(test[test != -9])

@@ -13,7 +13,14 @@ def test_the_penalty_makes_codes_sparse_and_history_tells(penalty, digits):
     active = []
     for weight in (0.0, weights[penalty]):
         model = aezoo.sparse_ae(
-            (8, 8, 1), 64, penalty, weight, rate=0.1, hidden_units=(), learning_rate=0.01, seed=0
+            (8, 8, 1),
+            64,
+            penalty=penalty,
+            penalty_weight=weight,
+            rate=0.1,
+            hidden_units=(),
+            learning_rate=0.01,
+            seed=0,
         )
         history = model.fit(digits, epochs=8, validation_split=0.1, verbose=0).history
         active.append(history["active"][-1])
@@ -30,7 +37,14 @@ def test_the_penalty_makes_codes_sparse_and_history_tells(penalty, digits):
 
 def test_kl_leads_to_the_target_rate(digits):
     model = aezoo.sparse_ae(
-        (8, 8, 1), 32, "kl", 1.0, rate=0.05, hidden_units=(), learning_rate=0.01, seed=0
+        (8, 8, 1),
+        32,
+        penalty="kl",
+        penalty_weight=1.0,
+        rate=0.05,
+        hidden_units=(),
+        learning_rate=0.01,
+        seed=0,
     )
     model.fit(digits, epochs=15, verbose=0)
     assert model.encode(digits).mean() == pytest.approx(0.05, abs=0.015)
@@ -38,12 +52,16 @@ def test_kl_leads_to_the_target_rate(digits):
 
 def test_the_loss_is_the_error_and_the_penalty(digits):
     x = digits[:64] / np.float32(255)
-    model = aezoo.sparse_ae((8, 8, 1), 20, "l1", 0.5, hidden_units=(), seed=0)
+    model = aezoo.sparse_ae(
+        (8, 8, 1), 20, penalty="l1", penalty_weight=0.5, hidden_units=(), seed=0
+    )
     found = model.evaluate(x, verbose=0, batch_size=64, return_dict=True)
     assert found["loss"] == pytest.approx(
         found["mse"] + 0.5 * np.abs(model.encode(x)).mean(), rel=1e-5
     )
-    model = aezoo.sparse_ae((8, 8, 1), 20, "kl", 0.5, 0.2, hidden_units=(), seed=0)
+    model = aezoo.sparse_ae(
+        (8, 8, 1), 20, penalty="kl", penalty_weight=0.5, rate=0.2, hidden_units=(), seed=0
+    )
     found = model.evaluate(x, verbose=0, batch_size=64, return_dict=True)
     rate = model.encode(x).mean(0)
     divergence = 0.2 * np.log(0.2 / rate) + 0.8 * np.log(0.8 / (1 - rate))

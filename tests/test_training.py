@@ -21,7 +21,7 @@ FILES = {
 
 def model(compiled=False, **options):
     """A small net, without a compilation where that takes longer than a few epochs."""
-    model = aezoo.dense_ae((8, 8, 1), 8, (32,), seed=0, **options)
+    model = aezoo.dense_ae((8, 8, 1), 8, hidden_units=(32,), seed=0, **options)
     model.run_eagerly = not compiled and model.compiled
     return model
 
@@ -110,7 +110,9 @@ def test_a_schedule_of_the_users_own_is_kept():
 def test_same_seed_same_weights(tmp_path):
     runs = []
     for _ in range(2):
-        denoiser = aezoo.denoising_ae((8, 8, 1), 8, "dense", hidden_units=(32,), seed=3)
+        denoiser = aezoo.denoising_ae(
+            (8, 8, 1), 8, architecture="dense", hidden_units=(32,), seed=3
+        )
         runs.append(aezoo.train(denoiser, "digits", 2, seed=3, verbose=False).model)
     assert same(*runs)
 
@@ -258,7 +260,12 @@ def test_data_without_a_test_split_is_measured_on_held_out_data(digits):
 
 def test_nan_in_training_is_said_in_plain_words(tmp_path):
     model = aezoo.dense_ae(
-        (8, 8, 1), 8, (32,), output_activation=None, optimizer="sgd", learning_rate=1e30
+        (8, 8, 1),
+        8,
+        hidden_units=(32,),
+        output_activation=None,
+        optimizer="sgd",
+        learning_rate=1e30,
     )
     message = r"NaN.*epoch 1.*gradient of the step before went first, at step 2; try a lower"
     with pytest.raises(FloatingPointError, match=message):
@@ -290,7 +297,7 @@ def test_pictures_are_drawn_for_images_series_and_vectors(tmp_path):
     rng = np.random.default_rng(0)
     for i, shape in enumerate([(9, 7, 3), (20, 2), (13,)]):
         x = rng.random((60, *shape)).astype("float32")
-        denoiser = aezoo.denoising_ae(shape, 3, "dense", hidden_units=(16,), seed=0)
+        denoiser = aezoo.denoising_ae(shape, 3, architecture="dense", hidden_units=(16,), seed=0)
         denoiser.run_eagerly = True
         run = aezoo.train(denoiser, x, 2, tmp_path / str(i), verbose=False)
         for name in ("reconstructions.png", "history.png"):

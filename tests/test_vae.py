@@ -176,7 +176,7 @@ def test_interpolation_ends_at_the_reconstructions(digits):
 def test_conditional_model_uses_its_labels(digits, architecture, tmp_path):
     labels = aezoo.data.arrays("digits", labels=True)[1]
     options = {"learning_rate": 0.003, "hidden_units": (128,), "filters": (16, 32), "seed": 0}
-    model = aezoo.vae((8, 8, 1), 4, architecture, num_classes=10, **options)
+    model = aezoo.vae((8, 8, 1), 4, architecture=architecture, num_classes=10, **options)
     data = aezoo.data.load("digits", labels=True, seed=0)
     history = model.fit(data, epochs=12, validation_data=data, verbose=0).history
     assert history["val_loss"][-1] < history["val_loss"][0]

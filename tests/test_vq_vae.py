@@ -81,7 +81,7 @@ def test_perplexity():
 def test_tokens_and_bytes_hold_the_reconstruction(digits, test_digits, architecture, update):
     model = aezoo.vq_vae(
         (8, 8, 1),
-        8,
+        embedding_dim=8,
         codebook_size=50,
         architecture=architecture,
         positions=3,

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import inspect
 import re
-import types
-import typing
 from typing import Annotated
 
 import typer
@@ -60,18 +58,16 @@ def _kind(key, function) -> type:
 
 
 def _kinds(key, function) -> list[type]:
-    """The types that an argument takes, None left out; `tuple` for any tuple."""
+    """The types that an argument takes, None left out."""
+    from aezoo.inputs.annotations import hints_of, kinds
+
     annotation = inspect.signature(function).parameters[key].annotation
     if isinstance(annotation, str):  # of a file with `from __future__ import annotations`
         try:
-            annotation = eval(annotation, inspect.unwrap(function).__globals__)
+            annotation = hints_of(inspect.unwrap(function))[key]
         except NameError:  # imported for type checkers alone
             return [str]
-    if typing.get_origin(annotation) is Annotated:
-        annotation = typing.get_args(annotation)[0]
-    union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
-    members = typing.get_args(annotation) if union else (annotation,)
-    return [typing.get_origin(kind) or kind for kind in members if kind is not type(None)]
+    return kinds(annotation)
 
 
 def parse(key, value, function):

@@ -280,10 +280,9 @@ class ClosedForm(Autoencoder):
 FINE_TUNING_RATE = 1e-4  # a higher one leaves the solution before it can improve on it
 
 
-def closed_form(encoder, decoder, solver: Solver, loss, **options) -> ClosedForm:
+def closed_form(encoder, decoder, solver: Solver, **options) -> ClosedForm:
     """A compiled `ClosedForm` of two networks and its solver."""
-    if options.get("learning_rate") is None and isinstance(options.get("optimizer"), str):
-        options["learning_rate"] = FINE_TUNING_RATE
-    model = autoencoder(encoder, decoder, loss=loss or "mse", model_class=ClosedForm, **options)
+    options |= {"model_class": ClosedForm, "usual_learning_rate": FINE_TUNING_RATE}
+    model = autoencoder(encoder, decoder, **options)
     model.solver = solver
     return model

@@ -13,7 +13,6 @@ from keras import layers
 from aezoo.closed_form._moments import BlockProducts, Moments
 from aezoo.inputs.arrays import batches, inputs_of, is_array, to_numpy
 from aezoo.inputs.pixels import scale_pixels
-from aezoo.layers.clip import output_activation_of
 from aezoo.layers.seeds import output_dtype
 from aezoo.model_classes.pixel_model import PixelModel
 
@@ -167,7 +166,6 @@ def reconstruction(x, shape, output_activation):
     """Flat outputs in the shape of the inputs, with the last activation."""
     if len(shape) > 1:
         x = layers.Reshape(shape, name="unflatten")(x)
-    output_activation = output_activation_of(output_activation)
     return layers.Activation(output_activation, dtype=output_dtype(), name="reconstruction")(x)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Unpack
 
 import keras
 import numpy as np
@@ -12,34 +13,24 @@ from keras import layers
 from aezoo.closed_form._linear_algebra import ridge
 from aezoo.closed_form._model import ClosedForm, closed_form
 from aezoo.closed_form._stages import Solver, Stage, flat_input, make_network, reconstruction
-from aezoo.inputs.arguments import (
-    check_activation,
-    check_input_shape,
-    check_number,
-    check_positive_integer,
-    check_positive_integers,
-)
+from aezoo.inputs.annotations import Activation, AnyShape, NonNegative, Seed, Size, SizesOrNone
+from aezoo.layers.clip import OutputActivation
 from aezoo.layers.seeds import Seeds
 from aezoo.models._registry import register
+from aezoo.models._shared import Shared
 
 
 @register
 def elm_ae(
-    input_shape: tuple[int, ...],
-    latent_dim: int = 64,
-    hidden_units: tuple[int, ...] = (),
-    activation: str | None = "sigmoid",
-    regularization: float | None = None,
-    output_activation: str | None = None,
+    input_shape: AnyShape = (),
+    latent_dim: Size = 64,
     *,
-    weights: str | None = None,
-    optimizer: str | keras.optimizers.Optimizer = "adam",
-    loss: str | None = None,
-    learning_rate: float | None = None,
-    jit_compile: bool | str = "auto",
-    compile: bool = True,
-    seed: int | None = None,
-    name: str = "elm_ae",
+    hidden_units: SizesOrNone = (),
+    activation: Activation = "sigmoid",
+    regularization: NonNegative | None = None,
+    output_activation: OutputActivation = None,
+    seed: Seed = None,
+    **shared: Unpack[Shared],
 ) -> ClosedForm:
     """A stack of extreme learning machine autoencoders, made for features.
 
@@ -58,15 +49,7 @@ def elm_ae(
             chosen by generalised cross-validation.
         output_activation: None, "clip" for pixels (cuts to [0, 1]), or a Keras
             activation.
-        weights: None, or the path of a `.weights.h5` or `.keras` file.
-        optimizer: For `fine_tune`: name of a Keras optimizer, or one, which is copied.
-        loss: Keras loss of (clean input, reconstruction) that is reported and fine-tuned;
-            None is "mse".
-        learning_rate: For `fine_tune`; None is 0.0001 for an optimizer given by name.
-        jit_compile: True, False, or "auto".
-        compile: False returns the model without optimizer and loss.
         seed: Integer that fixes the random layers, or None.
-        name: Name of the model.
 
     Returns:
         A compiled `ClosedForm`, codes (batch, latent_dim).
@@ -85,27 +68,21 @@ def elm_ae(
         Kasun, Zhou, Huang, Vong, 2013, "Representational Learning with Extreme Learning
         Machine for Big Data", IEEE Intelligent Systems 28(6), 31-34
     """
-    shape = check_input_shape(input_shape)
-    latent_dim = check_positive_integer("latent_dim", latent_dim)
-    hidden_units = check_positive_integers("hidden_units", hidden_units, allow_empty=True)
-    check_activation("activation", activation)
-    if regularization is not None:
-        regularization = check_number("regularization", regularization, 0)
     seeds = Seeds(seed)
 
     def dense(units, name, activation=None):
         start = keras.initializers.GlorotUniform(seed=seeds())
         return layers.Dense(units, activation, kernel_initializer=start, name=name)
 
-    x = inputs = keras.Input(shape, name="input")
-    if len(shape) > 1:
+    x = inputs = keras.Input(input_shape, name="input")
+    if len(input_shape) > 1:
         x = layers.Flatten(name="flatten")(x)
     for i, units in enumerate(hidden_units):
         x = dense(units, f"hidden_{i}", activation)(x)
     encoder = keras.Model(inputs, dense(latent_dim, "code")(x), name="encoder")
     inputs = keras.Input((latent_dim,), name="code")
-    x = dense(math.prod(shape), "output")(inputs)
-    decoder = keras.Model(inputs, reconstruction(x, shape, output_activation), name="decoder")
+    x = dense(math.prod(input_shape), "output")(inputs)
+    decoder = keras.Model(inputs, reconstruction(x, input_shape, output_activation), name="decoder")
     random_seed = seeds()
     if random_seed is None:
         random_seed = int(keras.random.randint((), 0, 2**31 - 1))
@@ -113,13 +90,7 @@ def elm_ae(
         encoder,
         decoder,
         ExtremeLearning(activation, regularization, random_seed),
-        loss,
-        optimizer=optimizer,
-        learning_rate=learning_rate,
-        weights=weights,
-        jit_compile=jit_compile,
-        compile=compile,
-        name=name,
+        **shared,
     )
 
 

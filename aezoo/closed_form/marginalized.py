@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from typing import Literal, Unpack
 
 import keras
 import numpy as np
@@ -14,34 +15,25 @@ from keras import ops
 from aezoo.closed_form._linear_algebra import linear_map, ridge
 from aezoo.closed_form._model import ClosedForm, closed_form
 from aezoo.closed_form._stages import Solver, Stage, flat_input, make_network, reconstruction
-from aezoo.inputs.arguments import (
-    check_choice,
-    check_input_shape,
-    check_number,
-    check_positive_integer,
-)
+from aezoo.inputs.annotations import AnyShape, Flag, NonNegative, Seed, Size
+from aezoo.layers.clip import OutputActivation
 from aezoo.layers.corruption import make_corruption
 from aezoo.layers.seeds import Seeds, output_dtype
 from aezoo.models._registry import register
+from aezoo.models._shared import Shared
 
 
 @register
 def marginalized_ae(
-    input_shape: tuple[int, ...],
-    corruption: str = "masking",
-    level: float = 0.25,
-    clip: bool = False,
-    layers: int = 1,
-    output_activation: str | None = "clip",
+    input_shape: AnyShape = (),
+    corruption: Literal["masking", "gaussian"] = "masking",
     *,
-    weights: str | None = None,
-    optimizer: str | keras.optimizers.Optimizer = "adam",
-    loss: str | None = None,
-    learning_rate: float | None = None,
-    jit_compile: bool | str = "auto",
-    compile: bool = True,
-    seed: int | None = None,
-    name: str = "marginalized_ae",
+    level: NonNegative = 0.25,
+    clip: Flag = False,
+    layers: Size = 1,
+    output_activation: OutputActivation = "clip",
+    seed: Seed = None,
+    **shared: Unpack[Shared],
 ) -> ClosedForm:
     """The marginalised denoising autoencoder: the best linear denoiser, in one pass.
 
@@ -60,15 +52,7 @@ def marginalized_ae(
             is not.
         layers: Number of layers. With one, the code is the denoised input itself.
         output_activation: "clip" for pixels and other data in [0, 1], None for any other.
-        weights: None, or the path of a `.weights.h5` or `.keras` file.
-        optimizer: For `fine_tune`: name of a Keras optimizer, or one, which is copied.
-        loss: Keras loss of (clean input, reconstruction) that is reported and fine-tuned;
-            None is "mse".
-        learning_rate: For `fine_tune`; None is 0.0001 for an optimizer given by name.
-        jit_compile: True, False, or "auto".
-        compile: False returns the model without optimizer and loss.
         seed: Integer that fixes the weights before `fit` and the noise, or None.
-        name: Name of the model.
 
     Returns:
         A compiled `ClosedForm`, codes (batch, layers * elements of the input).
@@ -87,19 +71,16 @@ def marginalized_ae(
         Chen, Xu, Weinberger, Sha, 2012, "Marginalized Denoising Autoencoders for Domain
         Adaptation", https://arxiv.org/abs/1206.4683
     """
-    shape = check_input_shape(input_shape)
-    layers = check_positive_integer("layers", layers)
-    check_choice("corruption", corruption, ("masking", "gaussian"))
     seeds = Seeds(seed)
     noise = make_corruption(corruption, level, clip, seeds())
-    size = math.prod(shape)
+    size = math.prod(input_shape)
 
     def dense(name, activation=None):
         start = keras.initializers.GlorotUniform(seed=seeds())
         return keras_layers.Dense(size, activation, kernel_initializer=start, name=name)
 
-    x = inputs = keras.Input(shape, name="input")
-    if len(shape) > 1:
+    x = inputs = keras.Input(input_shape, name="input")
+    if len(input_shape) > 1:
         x = keras_layers.Flatten(name="flatten")(x)
     hidden = []
     for i in range(layers):
@@ -110,19 +91,13 @@ def marginalized_ae(
     x = inputs = keras.Input((layers * size,), name="code")
     if layers > 1:
         x = dense("output")(x)
-    decoder = keras.Model(inputs, reconstruction(x, shape, output_activation), name="decoder")
+    decoder = keras.Model(inputs, reconstruction(x, input_shape, output_activation), name="decoder")
     return closed_form(
         encoder,
         decoder,
-        Marginalized(corruption, check_number("level", level, 0), bool(clip), layers),
-        loss,
+        Marginalized(corruption, level, clip, layers),
         corruption=noise,
-        optimizer=optimizer,
-        learning_rate=learning_rate,
-        weights=weights,
-        jit_compile=jit_compile,
-        compile=compile,
-        name=name,
+        **shared,
     )
 
 

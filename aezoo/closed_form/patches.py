@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Literal, Unpack
 
 import keras
 import numpy as np
@@ -19,14 +20,11 @@ from aezoo.closed_form._stages import (
     make_network,
     reconstruction,
 )
-from aezoo.inputs.arguments import (
-    check_choice,
-    check_input_shape,
-    check_number,
-    check_positive_integer,
-)
+from aezoo.inputs.annotations import ImageShape, NonNegative, Seed, Size
+from aezoo.layers.clip import OutputActivation
 from aezoo.layers.seeds import Seeds
 from aezoo.models._registry import register
+from aezoo.models._shared import Shared
 
 PATCHES = 100_000
 PATCHES_PER_IMAGE = 4
@@ -35,22 +33,16 @@ ACTIVE = 0.2  # share of the filters that answer to a patch
 
 @register
 def patch_ae(
-    input_shape: tuple[int, ...],
-    filters: int = 800,
-    kernel_size: int = 6,
-    pool: int = 2,
-    method: str = "kmeans",
-    regularization: float | None = None,
-    output_activation: str | None = "clip",
+    input_shape: ImageShape = (),
+    filters: Size = 800,
     *,
-    weights: str | None = None,
-    optimizer: str | keras.optimizers.Optimizer = "adam",
-    loss: str | None = None,
-    learning_rate: float | None = None,
-    jit_compile: bool | str = "auto",
-    compile: bool = True,
-    seed: int | None = None,
-    name: str = "patch_ae",
+    kernel_size: Size = 6,
+    pool: Size = 2,
+    method: Literal["kmeans", "pca"] = "kmeans",
+    regularization: NonNegative | None = None,
+    output_activation: OutputActivation = "clip",
+    seed: Seed = None,
+    **shared: Unpack[Shared],
 ) -> ClosedForm:
     """Image features from whitened patches, pooled, with a ridge decoder.
 
@@ -70,15 +62,7 @@ def patch_ae(
         regularization: Ridge strength of the decoder in units of the code's mean
             variance; None is chosen by generalised cross-validation.
         output_activation: "clip" for pixels and other data in [0, 1], None for any other.
-        weights: None, or the path of a `.weights.h5` or `.keras` file.
-        optimizer: For `fine_tune`: name of a Keras optimizer, or one, which is copied.
-        loss: Keras loss of (clean input, reconstruction) that is reported and fine-tuned;
-            None is "mse".
-        learning_rate: For `fine_tune`; None is 0.0001 for an optimizer given by name.
-        jit_compile: True, False, or "auto".
-        compile: False returns the model without optimizer and loss.
         seed: Integer that fixes the patches and the k-means, or None.
-        name: Name of the model.
 
     Returns:
         A compiled `ClosedForm`, codes (batch, pool * pool * filters).
@@ -97,38 +81,25 @@ def patch_ae(
         Coates, Lee, Ng, 2011, "An Analysis of Single-Layer Networks in Unsupervised Feature
         Learning", https://proceedings.mlr.press/v15/coates11a.html
     """
-    shape = check_input_shape(input_shape, ranks=(3,))
-    filters = check_positive_integer("filters", filters)
-    pool = check_positive_integer("pool", pool)
-    kernel_size = check_positive_integer("kernel_size", kernel_size)
-    check_choice("method", method, ("kmeans", "pca"))
-    kernel = tuple(min(kernel_size, size) for size in shape[:2])
-    most = 2 * math.prod(kernel) * shape[2]
+    kernel = tuple(min(kernel_size, size) for size in input_shape[:2])
+    most = 2 * math.prod(kernel) * input_shape[2]
     if method == "pca" and filters > most:
         raise ValueError(f"`filters` must be at most {most} for method 'pca'. Received: {filters}")
-    if regularization is not None:
-        regularization = check_number("regularization", regularization, 0)
     seeds = Seeds(seed)
-    x = inputs = keras.Input(shape, name="input")
+    x = inputs = keras.Input(input_shape, name="input")
     x = PatchFilters(filters, kernel, seed=seeds(), name="filters")(x)
     cell = [math.ceil(size / pool) for size in x.shape[1:3]]
     x = layers.AveragePooling2D(cell, padding="same", name="pool")(x)
     encoder = keras.Model(inputs, layers.Flatten(name="code")(x), name="encoder")
     inputs = keras.Input(encoder.output_shape[1:], name="code")
     start = keras.initializers.GlorotUniform(seed=seeds())
-    x = layers.Dense(math.prod(shape), kernel_initializer=start, name="output")(inputs)
-    decoder = keras.Model(inputs, reconstruction(x, shape, output_activation), name="decoder")
+    x = layers.Dense(math.prod(input_shape), kernel_initializer=start, name="output")(inputs)
+    decoder = keras.Model(inputs, reconstruction(x, input_shape, output_activation), name="decoder")
     return closed_form(
         encoder,
         decoder,
         Patches(method, regularization, seeds()),
-        loss,
-        optimizer=optimizer,
-        learning_rate=learning_rate,
-        weights=weights,
-        jit_compile=jit_compile,
-        compile=compile,
-        name=name,
+        **shared,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Unpack
 
 import keras
 import numpy as np
@@ -19,26 +20,22 @@ from aezoo.closed_form._stages import (
     make_network,
     reconstruction,
 )
-from aezoo.inputs.arguments import check_input_shape, check_positive_integer
+from aezoo.inputs.annotations import AnyShape, Flag, Seed, Size
+from aezoo.layers.clip import OutputActivation
 from aezoo.layers.seeds import Seeds
 from aezoo.models._registry import register
+from aezoo.models._shared import Shared
 
 
 @register
 def pca_ae(
-    input_shape: tuple[int, ...],
-    latent_dim: int = 32,
-    whiten: bool = False,
-    output_activation: str | None = None,
+    input_shape: AnyShape = (),
+    latent_dim: Size = 32,
     *,
-    weights: str | None = None,
-    optimizer: str | keras.optimizers.Optimizer = "adam",
-    loss: str | None = None,
-    learning_rate: float | None = None,
-    jit_compile: bool | str = "auto",
-    compile: bool = True,
-    seed: int | None = None,
-    name: str = "pca_ae",
+    whiten: Flag = False,
+    output_activation: OutputActivation = None,
+    seed: Seed = None,
+    **shared: Unpack[Shared],
 ) -> ClosedForm:
     """Principal component analysis as an autoencoder: `fit` is one pass and one solution.
 
@@ -53,15 +50,7 @@ def pca_ae(
         whiten: Whether every entry of the code has variance 1.
         output_activation: None, "clip" for pixels (cuts to [0, 1]), or a Keras
             activation.
-        weights: None, or the path of a `.weights.h5` or `.keras` file.
-        optimizer: For `fine_tune`: name of a Keras optimizer, or one, which is copied.
-        loss: Keras loss of (clean input, reconstruction) that is reported and fine-tuned;
-            None is "mse".
-        learning_rate: For `fine_tune`; None is 0.0001 for an optimizer given by name.
-        jit_compile: True, False, or "auto".
-        compile: False returns the model without optimizer and loss.
         seed: Integer that fixes the weights before `fit`, or None.
-        name: Name of the model.
 
     Returns:
         A compiled `ClosedForm`, codes (batch, latent_dim).
@@ -90,21 +79,13 @@ def pca_ae(
     return closed_form(
         encoder,
         decoder,
-        PrincipalComponents(bool(whiten)),
-        loss,
-        optimizer=optimizer,
-        learning_rate=learning_rate,
-        weights=weights,
-        jit_compile=jit_compile,
-        compile=compile,
-        name=name,
+        PrincipalComponents(whiten),
+        **shared,
     )
 
 
 def pca_encoder(input_shape, latent_dim, seeds):
     """The linear net from inputs to codes (batch, latent_dim)."""
-    input_shape = check_input_shape(input_shape)
-    latent_dim = check_positive_integer("latent_dim", latent_dim)
     x = inputs = keras.Input(input_shape, name="input")
     if len(input_shape) > 1:
         x = layers.Flatten(name="flatten")(x)

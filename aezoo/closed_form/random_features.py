@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Unpack
 
 import keras
 import numpy as np
@@ -13,27 +14,23 @@ from aezoo.closed_form._linear_algebra import ridge
 from aezoo.closed_form._model import ClosedForm, closed_form
 from aezoo.closed_form._stages import Solver, Stage, flat_input, make_network, reconstruction
 from aezoo.closed_form.pca import pca_encoder, solve_encoder
-from aezoo.inputs.arguments import check_number, check_positive_integer
+from aezoo.inputs.annotations import AnyShape, NonNegative, Seed, Size
+from aezoo.layers.clip import OutputActivation
 from aezoo.layers.seeds import Seeds
 from aezoo.models._registry import register
+from aezoo.models._shared import Shared
 
 
 @register
 def random_feature_ae(
-    input_shape: tuple[int, ...],
-    latent_dim: int = 32,
-    features: int = 2000,
-    regularization: float | None = None,
-    output_activation: str | None = "clip",
+    input_shape: AnyShape = (),
+    latent_dim: Size = 32,
     *,
-    weights: str | None = None,
-    optimizer: str | keras.optimizers.Optimizer = "adam",
-    loss: str | None = None,
-    learning_rate: float | None = None,
-    jit_compile: bool | str = "auto",
-    compile: bool = True,
-    seed: int | None = None,
-    name: str = "random_feature_ae",
+    features: Size = 2000,
+    regularization: NonNegative | None = None,
+    output_activation: OutputActivation = "clip",
+    seed: Seed = None,
+    **shared: Unpack[Shared],
 ) -> ClosedForm:
     """A PCA code with a nonlinear decoder: random ReLU features and ridge regression.
 
@@ -50,15 +47,7 @@ def random_feature_ae(
         regularization: Ridge strength in units of the features' mean variance; None is
             chosen by generalised cross-validation.
         output_activation: "clip" for pixels and other data in [0, 1], None for any other.
-        weights: None, or the path of a `.weights.h5` or `.keras` file.
-        optimizer: For `fine_tune`: name of a Keras optimizer, or one, which is copied.
-        loss: Keras loss of (clean input, reconstruction) that is reported and fine-tuned;
-            None is "mse".
-        learning_rate: For `fine_tune`; None is 0.0001 for an optimizer given by name.
-        jit_compile: True, False, or "auto".
-        compile: False returns the model without optimizer and loss.
         seed: Integer that fixes the random features, or None.
-        name: Name of the model.
 
     Returns:
         A compiled `ClosedForm`, codes (batch, latent_dim).
@@ -77,9 +66,6 @@ def random_feature_ae(
         Rahimi, Recht, 2008, "Weighted Sums of Random Kitchen Sinks",
         https://papers.nips.cc/paper/3495
     """
-    features = check_positive_integer("features", features)
-    if regularization is not None:
-        regularization = check_number("regularization", regularization, 0)
     seeds = Seeds(seed)
     encoder = pca_encoder(input_shape, latent_dim, seeds)
     shape = encoder.input_shape[1:]
@@ -97,13 +83,7 @@ def random_feature_ae(
         encoder,
         decoder,
         RandomFeatures(regularization),
-        loss,
-        optimizer=optimizer,
-        learning_rate=learning_rate,
-        weights=weights,
-        jit_compile=jit_compile,
-        compile=compile,
-        name=name,
+        **shared,
     )
 
 

@@ -1,9 +1,12 @@
 """The last activation of a decoder whose data lie in [0, 1]."""
 
+from typing import Annotated
+
 import keras
 from keras import ops
+from pydantic import BeforeValidator
 
-from aezoo.inputs.arguments import check_activation
+from aezoo.inputs.annotations import Activation
 
 
 @keras.saving.register_keras_serializable("aezoo")
@@ -12,7 +15,8 @@ def clip(x):
     return ops.clip(x, 0.0, 1.0)
 
 
-def output_activation_of(name):
-    """What `keras.layers.Activation` takes for an `output_activation`, which may be "clip"."""
-    check_activation("output_activation", clip if name == "clip" else name)
-    return clip if name == "clip" else name
+OutputActivation = Annotated[
+    Activation,
+    BeforeValidator(lambda value: clip if value == "clip" else value),
+    "'clip', a Keras activation, such as 'sigmoid', 'tanh', 'relu' or 'linear', or None",
+]

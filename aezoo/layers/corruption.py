@@ -1,10 +1,12 @@
 """Corruption of the input of a denoising autoencoder, active in training only."""
 
+from typing import Annotated, Literal
+
 import keras
 import numpy as np
 from keras import ops
 
-from aezoo.inputs.arguments import check_choice, check_number, check_seed
+from aezoo.inputs.arguments import check_number, check_seed
 
 
 class _Corruption(keras.layers.Layer):
@@ -188,11 +190,17 @@ class AffineCorruption(_Corruption):
         return ops.reshape(restored, ops.shape(inputs))
 
 
+Corruption = (
+    Literal["gaussian", "masking", "salt_and_pepper", "affine"]
+    | Annotated[keras.layers.Layer, "a Keras layer"]
+    | None
+)
+
+
 def make_corruption(corruption, level: float, clip: bool, seed: int | None):
     """The corruption layer of that name; a Keras layer or None is returned as it is."""
     if corruption is None or isinstance(corruption, keras.layers.Layer):
         return corruption
-    check_choice("corruption", corruption, ("gaussian", *_PLAIN))
     if corruption == "gaussian":
         return GaussianCorruption(level, clip, seed=seed)
     return _PLAIN[corruption](level, seed=seed)

@@ -20,8 +20,9 @@ def autoencoder(
     *,
     corruption: keras.layers.Layer | None = None,
     optimizer: str | keras.optimizers.Optimizer = "adam",
-    loss="mse",
+    loss=None,
     learning_rate: float | None = None,
+    usual_learning_rate: float | None = None,
     weights: str | pathlib.Path | None = None,
     jit_compile: bool | str = "auto",
     compile: bool = True,
@@ -36,8 +37,10 @@ def autoencoder(
         decoder: Functional or Sequential model from codes to (batch, *input_shape).
         corruption: Layer between input and encoder, active in training only, or None.
         optimizer: Name of a Keras optimizer, or one, which is copied.
-        loss: Any Keras loss of (clean input, reconstruction).
-        learning_rate: None keeps the optimizer's own.
+        loss: Any Keras loss of (clean input, reconstruction); None is "mse".
+        learning_rate: None is `usual_learning_rate` for an optimizer given by name, and else the
+            optimizer's own.
+        usual_learning_rate: See there; None is Keras's own of that optimizer.
         weights: None, or the path of a `.weights.h5` or `.keras` file.
         jit_compile: True, False, or "auto": Keras chooses for the device.
         compile: False returns the model without optimizer and loss.
@@ -83,28 +86,31 @@ def autoencoder(
     ]
     code = encoder(_joined(x, labels))
     model = model_class(_joined(inputs, labels), decoder(_joined(code, labels)), name=name)
-    return _compiled(model, optimizer, loss, learning_rate, weights, jit_compile, compile)
+    return _compiled(
+        model,
+        optimizer,
+        loss,
+        learning_rate,
+        usual_learning_rate,
+        weights,
+        jit_compile,
+        compile,
+    )
 
 
 def reconstruction_model(
     network: keras.Model,
     *,
     corruption: keras.layers.Layer | None = None,
-    optimizer: str | keras.optimizers.Optimizer = "adam",
-    loss="mse",
-    learning_rate: float | None = None,
-    weights: str | pathlib.Path | None = None,
-    jit_compile: bool | str = "auto",
-    compile: bool = True,
     name: str = "reconstruction_model",
+    **options,
 ) -> ReconstructionModel:
     """A compiled `ReconstructionModel` of one network from inputs to reconstructions.
 
-    It is what `autoencoder` makes of an encoder and a decoder, with the same arguments.
+    It is what `autoencoder` makes of an encoder and a decoder, with the same options.
     """
     inputs, x = _corrupted_input(network.input_shape[1:], corruption)
-    model = ReconstructionModel(inputs, network(x), name=name)
-    return _compiled(model, optimizer, loss, learning_rate, weights, jit_compile, compile)
+    return _compiled(ReconstructionModel(inputs, network(x), name=name), **options)
 
 
 def _corrupted_input(shape, corruption):
@@ -118,8 +124,20 @@ def _corrupted_input(shape, corruption):
     return inputs, type(corruption).from_config(config)(x)
 
 
-def _compiled(model, optimizer, loss, learning_rate, weights, jit_compile, compile):
+def _compiled(
+    model,
+    optimizer="adam",
+    loss=None,
+    learning_rate=None,
+    usual_learning_rate=None,
+    weights=None,
+    jit_compile="auto",
+    compile=True,
+):
     check_choice("jit_compile", jit_compile, ("auto", True, False))
+    if learning_rate is None and isinstance(optimizer, str):
+        learning_rate = usual_learning_rate
+    loss = "mse" if loss is None else loss
     check_loss(loss)
     if check_flag("compile", compile):
         errors = "weighted_metrics" if model.weighs_errors else "metrics"

@@ -2,7 +2,6 @@
 
 import keras
 
-from aezoo.inputs.arguments import check_choice, check_positive_integer
 from aezoo.models.conv import conv_decoder, conv_encoder
 from aezoo.models.dense import dense_decoder, dense_encoder
 
@@ -11,8 +10,6 @@ ARCHITECTURES = ("dense", "conv")
 
 def make_encoder(architecture, input_shape, units, hidden_units, filters, activation, seeds):
     """A net from inputs to (batch, units)."""
-    check_choice("architecture", architecture, ARCHITECTURES)
-    check_positive_integer("latent_dim", units)
     if architecture == "dense":
         net = dense_encoder(input_shape, units, hidden_units, activation, None, seeds)
     else:

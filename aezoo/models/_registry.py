@@ -7,13 +7,22 @@ import functools
 import inspect
 import math
 import re
+import warnings
 from collections.abc import Callable
 from fnmatch import fnmatchcase
+from typing import ParamSpec, TypeVar
 
 import keras
 import numpy as np
 
-from aezoo.inputs.arguments import check_flag, check_text, is_integer, shortened, unknown_model
+from aezoo.inputs.annotations import validated
+from aezoo.inputs.arguments import check_text, is_integer, nearest, shortened, unknown_model
+from aezoo.models._shared import (
+    SHARED,
+    complete_docstring,
+    complete_hints,
+    complete_signature,
+)
 from aezoo.saving.dry_run import memory, sizes_of
 from aezoo.saving.pretrained import (
     PARAMETERS,
@@ -26,30 +35,51 @@ from aezoo.saving.pretrained import (
 
 _OUT_OF_MEMORY = re.compile("ResourceExhausted|RESOURCE_EXHAUSTED|MemoryError|[Oo]ut of memory")
 _FACTORIES: dict[str, Callable] = {}
+P = ParamSpec("P")
+Model = TypeVar("Model")
 
 
-def register(factory: Callable) -> Callable:
+def register(factory: Callable[P, Model]) -> Callable[P, Model]:
     """Adds a factory to the zoo under its own name.
 
-    Where `weights` is a tag or a folder of pretrained weights, their card gives the
-    arguments. The models that it returns remember the call that made them, as
-    `model.recipe` (`{"model": name, "arguments": {...}}`), so that a run folder can tell it.
+    A call is checked by the annotations of the factory, which see `aezoo.inputs.annotations`.
+    `**shared` in its signature stands for the arguments that every model takes, and
+    `autoencoder` documents and takes them. Where `weights` is a tag or a folder of pretrained
+    weights, their card gives the arguments. The models that it returns remember the call that
+    made them, as `model.recipe` (`{"model": name, "arguments": {...}}`), so that a run folder
+    can tell it.
     """
-    signature = inspect.signature(factory)
-    name = factory.__name__
+    name, own = factory.__name__, inspect.signature(factory).parameters
+    signature, hints = complete_signature(factory), complete_hints(factory)
     PARAMETERS[name] = signature.parameters
+    defaults = {}  # annotations make something of them too, such as a function of "clip"
+    if SHARED in own:
+        defaults = {key: each.default for key, each in signature.parameters.items()}
 
     @functools.wraps(factory)
     def build(*args, **kwargs):
-        given = dict(signature.bind_partial(*args, **kwargs).arguments)
-        _check_scalars(given)
+        args, kwargs = _by_name(signature, name, args, kwargs)
+        try:
+            given = dict(signature.bind_partial(*args, **kwargs).arguments)
+        except TypeError as error:
+            unknown = next((key for key in kwargs if key not in signature.parameters), "")
+            raise TypeError(f"{name}() {error}{nearest(unknown, list(own))}") from None
+        for key, value in given.items():
+            if hasattr(value, "__array__") and np.ndim(value):
+                raise ValueError(f"`{key}` must not be an array. Received: {value!r}")
         folder = find_folder(name, given.get("weights"))
         if folder is not None:
             given = merged_arguments(name, read_card(folder), given, signature.parameters)
-        if _is_large(given):
-            _check_size(factory, given, folder)
+        elif SHARED in own and "input_shape" not in given:
+            raise ValueError(
+                "`input_shape` must be given, such as (28, 28, 1), unless `weights` are pretrained "
+                "ones. Received: no input_shape"
+            )
+        arguments = validated(hints, {**defaults, **given})
+        if _is_large(arguments):
+            _check_size(factory, arguments, folder)
         try:
-            model = factory(**given) if folder is not None else factory(*args, **kwargs)
+            model = factory(**arguments)
         except Exception as error:  # each backend has its own for memory
             if not _OUT_OF_MEMORY.search(f"{type(error).__name__} {error}"):
                 raise
@@ -59,8 +89,31 @@ def register(factory: Callable) -> Callable:
         model.recipe = {"model": name, "arguments": given}
         return model
 
+    build.__signature__, build.__doc__ = signature, complete_docstring(factory)
     _FACTORIES[name] = build
     return build
+
+
+def _by_name(signature, name, args, kwargs):
+    """The arguments of a call, those of the family by name.
+
+    Until release 0.3 they may be given by position, with a warning.
+    """
+    parameters = signature.parameters.values()
+    first = [each.name for each in parameters if each.kind is not inspect.Parameter.KEYWORD_ONLY]
+    by_name = [each.name for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY]
+    own = by_name[: by_name.index("seed")] if "seed" in by_name else []
+    late = dict(zip(own, args[len(first) :], strict=False))
+    if not late or len(args) > len(first) + len(own) or set(late) & set(kwargs):
+        return args, kwargs
+    named = ", ".join(f"{key}={value!r}" for key, value in late.items())
+    warnings.warn(
+        f"`{name}` takes {', '.join(late)} by name, and by position only until release 0.3: "
+        f"{name}(..., {named})",
+        FutureWarning,
+        stacklevel=3,
+    )
+    return args[: len(first)], {**late, **kwargs}
 
 
 def _is_large(given) -> bool:
@@ -100,14 +153,6 @@ def _too_large(given, what) -> ValueError:
     }
     text = shortened(", ".join(f"{key}={value!r}" for key, value in sizes.items()), 300)
     return ValueError(f"The sizes of a model must fit into {what}. Received: {text}")
-
-
-def _check_scalars(given) -> None:
-    """No argument of a factory is an array, and `compile` is no text that is true."""
-    for key, value in given.items():
-        if hasattr(value, "__array__") and np.ndim(value):
-            raise ValueError(f"`{key}` must not be an array. Received: {value!r}")
-    check_flag("compile", given.get("compile", True))
 
 
 def list_models(pattern: str = "*") -> list[str]:

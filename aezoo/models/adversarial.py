@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import keras
 from keras import layers, ops
 
-from aezoo.inputs.arguments import (
-    check_input_shape,
-    check_number,
-    check_positive_integer,
-    check_positive_integers,
+from aezoo.inputs.annotations import (
+    Activation,
+    AnyShape,
+    Architecture,
+    NonNegative,
+    Seed,
+    Size,
+    Sizes,
+    SizesOrNone,
 )
 from aezoo.layers._draws import EvaluationDraws
 from aezoo.layers.reporting import add_penalty, reporting
@@ -18,28 +24,23 @@ from aezoo.model_classes.generative import GenerativeAutoencoder
 from aezoo.models._build import autoencoder
 from aezoo.models._networks import make_decoder, make_encoder
 from aezoo.models._registry import register
+from aezoo.models._shared import Shared
 
 
 @register
 def adversarial_ae(
-    input_shape: tuple[int, ...],
-    latent_dim: int = 8,
-    architecture: str = "dense",
-    hidden_units: tuple[int, ...] = (512, 256),
-    filters: tuple[int, ...] = (32, 64),
-    activation: str | None = "silu",
-    discriminator_units: tuple[int, ...] = (128, 128),
-    adversarial_weight: float = 0.01,
-    output_activation: str | None = "sigmoid",
+    input_shape: AnyShape = (),
+    latent_dim: Size = 8,
     *,
-    weights: str | None = None,
-    optimizer: str | keras.optimizers.Optimizer = "adam",
-    loss: str | None = None,
-    learning_rate: float | None = None,
-    jit_compile: bool | str = "auto",
-    compile: bool = True,
-    seed: int | None = None,
-    name: str = "adversarial_ae",
+    architecture: Architecture = "dense",
+    hidden_units: SizesOrNone = (512, 256),
+    filters: Sizes = (32, 64),
+    activation: Activation = "silu",
+    discriminator_units: SizesOrNone = (128, 128),
+    adversarial_weight: NonNegative = 0.01,
+    output_activation: Activation = "sigmoid",
+    seed: Seed = None,
+    **shared: Unpack[Shared],
 ) -> GenerativeAutoencoder:
     """An autoencoder whose codes a discriminator pushes towards a standard normal prior.
 
@@ -63,14 +64,7 @@ def adversarial_ae(
         adversarial_weight: Weight of the encoder's loss against the discriminator.
         output_activation: Keras activation of the reconstruction: "sigmoid" for data in
             [0, 1], None for standardised columns.
-        weights: None, or the path of a `.weights.h5` or `.keras` file.
-        optimizer: Name of a Keras optimizer, or one, which is copied.
-        loss: Keras loss of (clean input, reconstruction); None is "mse".
-        learning_rate: None is 0.001, or the given optimizer's own.
-        jit_compile: True, False, or "auto".
-        compile: False returns the model without optimizer and loss.
         seed: Integer that fixes initial weights and draws, or None.
-        name: Name of the model.
 
     Returns:
         A compiled `GenerativeAutoencoder`, codes (batch, latent_dim).
@@ -89,17 +83,15 @@ def adversarial_ae(
         https://arxiv.org/abs/1511.05644; Ganin et al., 2016, "Domain-Adversarial Training of
         Neural Networks" (gradient reversal), https://arxiv.org/abs/1505.07818
     """
-    shape = check_input_shape(input_shape)
-    latent_dim = check_positive_integer("latent_dim", latent_dim)
-    units = check_positive_integers("discriminator_units", discriminator_units, allow_empty=True)
-    check_number("adversarial_weight", adversarial_weight, 0)
     seeds = Seeds(seed)
-    net = make_encoder(architecture, shape, latent_dim, hidden_units, filters, activation, seeds)
-    starts = [seeds() for _ in range(len(units) + 1)]
-    prior = AdversarialPrior(units, adversarial_weight, starts, seeds(), name="prior")
+    net = make_encoder(
+        architecture, input_shape, latent_dim, hidden_units, filters, activation, seeds
+    )
+    starts = [seeds() for _ in range(len(discriminator_units) + 1)]
+    prior = AdversarialPrior(discriminator_units, adversarial_weight, starts, seeds(), name="prior")
     decoder = make_decoder(
         architecture,
-        shape,
+        input_shape,
         latent_dim,
         hidden_units,
         filters,
@@ -111,13 +103,7 @@ def adversarial_ae(
         keras.Model(net.input, prior(net.output), name="encoder"),
         decoder,
         model_class=GenerativeAutoencoder,
-        optimizer=optimizer,
-        loss=loss or "mse",
-        learning_rate=learning_rate,
-        weights=weights,
-        jit_compile=jit_compile,
-        compile=compile,
-        name=name,
+        **shared,
     )
 
 

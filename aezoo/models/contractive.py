@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Literal, Unpack
+
 import keras
 from keras import layers, ops
 
-from aezoo.inputs.arguments import (
-    check_choice,
-    check_input_shape,
-    check_number,
-    check_positive_integer,
-    check_positive_integers,
-)
+from aezoo.inputs.annotations import Activation, AnyShape, NonNegative, Seed, Size, SizesOrNone
 from aezoo.layers._draws import EvaluationDraws
 from aezoo.layers.reporting import add_penalty, reporting
 from aezoo.layers.seeds import Seeds
 from aezoo.model_classes.autoencoder import Autoencoder
 from aezoo.models._build import autoencoder
 from aezoo.models._registry import register
+from aezoo.models._shared import Shared
 from aezoo.models.dense import dense_decoder
 
 SLOPES = {  # of each activation, told from its output
@@ -30,21 +27,15 @@ SLOPES = {  # of each activation, told from its output
 
 @register
 def contractive_ae(
-    input_shape: tuple[int, ...],
-    latent_dim: int = 128,
-    penalty_weight: float = 0.1,
-    hidden_units: tuple[int, ...] = (),
-    activation: str = "sigmoid",
-    output_activation: str | None = "sigmoid",
+    input_shape: AnyShape = (),
+    latent_dim: Size = 128,
     *,
-    weights: str | None = None,
-    optimizer: str | keras.optimizers.Optimizer = "adam",
-    loss: str | None = None,
-    learning_rate: float | None = None,
-    jit_compile: bool | str = "auto",
-    compile: bool = True,
-    seed: int | None = None,
-    name: str = "contractive_ae",
+    penalty_weight: NonNegative = 0.1,
+    hidden_units: SizesOrNone = (),
+    activation: Literal["sigmoid", "tanh", "relu", "linear"] = "sigmoid",
+    output_activation: Activation = "sigmoid",
+    seed: Seed = None,
+    **shared: Unpack[Shared],
 ) -> Autoencoder:
     """A fully connected autoencoder whose code resists small changes of the input.
 
@@ -65,14 +56,7 @@ def contractive_ae(
         activation: "sigmoid", "tanh", "relu" or "linear", of the hidden layers and the code.
         output_activation: Keras activation of the reconstruction: "sigmoid" for pixels
             and other data in [0, 1], None for standardised columns.
-        weights: None, or the path of a `.weights.h5` or `.keras` file.
-        optimizer: Name of a Keras optimizer, or one, which is copied.
-        loss: Keras loss of (clean input, reconstruction); None is "mse".
-        learning_rate: None is 0.01 for an optimizer given by name.
-        jit_compile: True, False, or "auto".
-        compile: False returns the model without optimizer and loss.
         seed: Integer that fixes initial weights and directions, or None.
-        name: Name of the model.
 
     Returns:
         A compiled `Autoencoder`, codes (batch, latent_dim).
@@ -91,14 +75,9 @@ def contractive_ae(
         Rifai, Vincent, Muller, Glorot, Bengio, 2011, "Contractive Auto-Encoders: Explicit
         Invariance During Feature Extraction", https://icml.cc/2011/papers/455_icmlpaper.pdf
     """
-    shape = check_input_shape(input_shape)
-    latent_dim = check_positive_integer("latent_dim", latent_dim)
-    hidden_units = check_positive_integers("hidden_units", hidden_units, allow_empty=True)
-    check_number("penalty_weight", penalty_weight, 0)
-    check_choice("activation", activation, tuple(SLOPES))
     seeds = Seeds(seed)
-    x = inputs = keras.Input(shape, name="input")
-    if len(shape) > 1:
+    x = inputs = keras.Input(input_shape, name="input")
+    if len(input_shape) > 1:
         x = layers.Flatten(name="flatten")(x)
     units = (*hidden_units, latent_dim)
     starts = [seeds() for _ in units]
@@ -106,20 +85,10 @@ def contractive_ae(
         units, activation, penalty_weight, starts, seeds(), name="contractive_layers"
     )(x)
     encoder = keras.Model(inputs, code, name="encoder")
-    decoder = dense_decoder(shape, latent_dim, hidden_units, activation, output_activation, seeds)
-    if learning_rate is None and isinstance(optimizer, str):
-        learning_rate = 0.01
-    return autoencoder(
-        encoder,
-        decoder,
-        optimizer=optimizer,
-        loss=loss or "mse",
-        learning_rate=learning_rate,
-        weights=weights,
-        jit_compile=jit_compile,
-        compile=compile,
-        name=name,
+    decoder = dense_decoder(
+        input_shape, latent_dim, hidden_units, activation, output_activation, seeds
     )
+    return autoencoder(encoder, decoder, usual_learning_rate=0.01, **shared)
 
 
 @keras.saving.register_keras_serializable("aezoo")

@@ -3,40 +3,32 @@
 from __future__ import annotations
 
 import math
+from typing import Unpack
 
 import keras
 from keras import layers
 
-from aezoo.inputs.arguments import (
-    check_activation,
-    check_input_shape,
-    check_positive_integer,
-    check_positive_integers,
-)
+from aezoo.inputs.annotations import Activation, Flag, GridShape, Seed, Size, Sizes
+from aezoo.inputs.arguments import check_input_shape
 from aezoo.layers.seeds import Seeds, output_dtype
 from aezoo.model_classes.autoencoder import Autoencoder
 from aezoo.models._build import autoencoder
 from aezoo.models._registry import register
+from aezoo.models._shared import Shared
 
 
 @register
 def conv_ae(
-    input_shape: tuple[int, ...],
-    latent_dim: int = 32,
-    filters: tuple[int, ...] = (16, 64),
-    activation: str | None = "silu",
-    latent_activation: str | None = None,
-    output_activation: str | None = "sigmoid",
-    spatial_code: bool = False,
+    input_shape: GridShape = (),
+    latent_dim: Size = 32,
     *,
-    weights: str | None = None,
-    optimizer: str | keras.optimizers.Optimizer = "adam",
-    loss: str | None = None,
-    learning_rate: float | None = None,
-    jit_compile: bool | str = "auto",
-    compile: bool = True,
-    seed: int | None = None,
-    name: str = "conv_ae",
+    filters: Sizes = (16, 64),
+    activation: Activation = "silu",
+    latent_activation: Activation = None,
+    output_activation: Activation = "sigmoid",
+    spatial_code: Flag = False,
+    seed: Seed = None,
+    **shared: Unpack[Shared],
 ) -> Autoencoder:
     """A convolutional autoencoder of strided convolutions and their mirror.
 
@@ -57,14 +49,7 @@ def conv_ae(
             and other data in [0, 1], None for standardised series.
         spatial_code: False has a code (latent_dim,) from a dense layer; True has a code
             (height / 2^stages, width / 2^stages, latent_dim) from a convolution.
-        weights: None, or the path of a `.weights.h5` or `.keras` file.
-        optimizer: Name of a Keras optimizer, or one, which is copied.
-        loss: Keras loss of (clean input, reconstruction); None is "mse".
-        learning_rate: None is 0.004 for an optimizer given by name.
-        jit_compile: True, False, or "auto".
-        compile: False returns the model without optimizer and loss.
         seed: Integer that fixes the initial weights, or None.
-        name: Name of the model.
 
     Returns:
         A compiled `Autoencoder`.
@@ -88,18 +73,11 @@ def conv_ae(
     decoder = conv_decoder(
         input_shape, latent_dim, filters, activation, output_activation, spatial_code, seeds
     )
-    if learning_rate is None and isinstance(optimizer, str):
-        learning_rate = 0.004
     return autoencoder(
         encoder,
         decoder,
-        optimizer=optimizer,
-        loss=loss or "mse",
-        learning_rate=learning_rate,
-        weights=weights,
-        jit_compile=jit_compile,
-        compile=compile,
-        name=name,
+        usual_learning_rate=0.004,
+        **shared,
     )
 
 
@@ -108,10 +86,6 @@ def conv_encoder(
 ):
     """The net from images or series to codes."""
     input_shape = check_input_shape(input_shape, ranks=(2, 3))
-    latent_dim = check_positive_integer("latent_dim", latent_dim)
-    filters = check_positive_integers("filters", filters)
-    check_activation("activation", activation)
-    check_activation("latent_activation", latent_activation)
     convolution = {2: layers.Conv1D, 3: layers.Conv2D}[len(input_shape)]
     x = inputs = keras.Input(input_shape, name="input")
     for i, channels in enumerate(filters):
@@ -133,9 +107,7 @@ def conv_decoder(
     input_shape, latent_dim, filters, activation, output_activation, spatial_code, seeds
 ):
     """The net from codes to images or series."""
-    check_activation("output_activation", output_activation)
     *sizes, output_channels = input_shape
-    filters = check_positive_integers("filters", filters)
     small = [math.ceil(size / 2 ** len(filters)) for size in sizes]
     convolution = {1: layers.Conv1D, 2: layers.Conv2D}[len(sizes)]
     transposed = {1: layers.Conv1DTranspose, 2: layers.Conv2DTranspose}[len(sizes)]

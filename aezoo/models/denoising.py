@@ -2,40 +2,45 @@
 
 from __future__ import annotations
 
-import keras
+from typing import Unpack
 
-from aezoo.inputs.arguments import check_choice, check_input_shape
-from aezoo.layers.corruption import make_corruption
+from aezoo.inputs.annotations import (
+    Activation,
+    AnyShape,
+    Architecture,
+    Flag,
+    NonNegative,
+    Seed,
+    Size,
+    Sizes,
+    SizesOrNone,
+)
+from aezoo.layers.corruption import Corruption, make_corruption
 from aezoo.layers.seeds import Seeds
 from aezoo.model_classes.autoencoder import Autoencoder
 from aezoo.models._build import autoencoder
 from aezoo.models._registry import register
+from aezoo.models._shared import Shared
 from aezoo.models.conv import conv_decoder, conv_encoder
 from aezoo.models.dense import dense_decoder, dense_encoder
 
 
 @register
 def denoising_ae(
-    input_shape: tuple[int, ...],
-    latent_dim: int = 64,
-    architecture: str | None = None,
-    corruption: str | keras.layers.Layer | None = "gaussian",
-    level: float = 0.5,
-    clip: bool = True,
-    filters: tuple[int, ...] = (16, 64),
-    hidden_units: tuple[int, ...] = (512, 128),
-    activation: str | None = "silu",
-    latent_activation: str | None = None,
-    output_activation: str | None = "sigmoid",
+    input_shape: AnyShape = (),
+    latent_dim: Size = 64,
     *,
-    weights: str | None = None,
-    optimizer: str | keras.optimizers.Optimizer = "adam",
-    loss: str | None = None,
-    learning_rate: float | None = None,
-    jit_compile: bool | str = "auto",
-    compile: bool = True,
-    seed: int | None = None,
-    name: str = "denoising_ae",
+    architecture: Architecture | None = None,
+    corruption: Corruption = "gaussian",
+    level: NonNegative = 0.5,
+    clip: Flag = True,
+    filters: Sizes = (16, 64),
+    hidden_units: SizesOrNone = (512, 128),
+    activation: Activation = "silu",
+    latent_activation: Activation = None,
+    output_activation: Activation = "sigmoid",
+    seed: Seed = None,
+    **shared: Unpack[Shared],
 ) -> Autoencoder:
     """An autoencoder that learns to take noise away.
 
@@ -62,15 +67,7 @@ def denoising_ae(
         latent_activation: Keras activation of the code; None is linear.
         output_activation: Keras activation of the reconstruction: "sigmoid" for data in
             [0, 1], None for any other.
-        weights: None, or the path of a `.weights.h5` or `.keras` file.
-        optimizer: Name of a Keras optimizer, or one, which is copied.
-        loss: Keras loss of (clean input, reconstruction); None is "mse".
-        learning_rate: None is 0.004 (conv) or 0.001 (dense) for an optimizer given by
-            name.
-        jit_compile: True, False, or "auto".
-        compile: False returns the model without optimizer and loss.
         seed: Integer that fixes initial weights and noise, or None.
-        name: Name of the model.
 
     Returns:
         A compiled `Autoencoder`, codes (batch, latent_dim).
@@ -89,10 +86,8 @@ def denoising_ae(
         Vincent, Larochelle, Bengio, Manzagol, 2008, "Extracting and Composing Robust
         Features with Denoising Autoencoders", https://doi.org/10.1145/1390156.1390294
     """
-    input_shape = check_input_shape(input_shape)
     if architecture is None:
         architecture = "conv" if len(input_shape) in (2, 3) else "dense"
-    check_choice("architecture", architecture, ("conv", "dense"))
     seeds = Seeds(seed)
     corruption = make_corruption(corruption, level, clip, seeds())
     if architecture == "conv":
@@ -103,17 +98,10 @@ def denoising_ae(
         net = (input_shape, latent_dim, hidden_units, activation)
         encoder = dense_encoder(*net, latent_activation, seeds)
         decoder = dense_decoder(*net, output_activation, seeds)
-    if learning_rate is None and isinstance(optimizer, str):
-        learning_rate = 0.004 if architecture == "conv" else 0.001
     return autoencoder(
         encoder,
         decoder,
         corruption=corruption,
-        optimizer=optimizer,
-        loss=loss or "mse",
-        learning_rate=learning_rate,
-        weights=weights,
-        jit_compile=jit_compile,
-        compile=compile,
-        name=name,
+        usual_learning_rate=0.004 if architecture == "conv" else 0.001,
+        **shared,
     )

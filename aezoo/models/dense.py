@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import keras
 from keras import layers
 
-from aezoo.inputs.arguments import (
-    check_activation,
-    check_input_shape,
-    check_positive_integer,
-    check_positive_integers,
-)
+from aezoo.inputs.annotations import Activation, AnyShape, Seed, Size, SizesOrNone
 from aezoo.layers.seeds import Seeds, output_dtype
 from aezoo.model_classes.autoencoder import Autoencoder
 from aezoo.models._build import autoencoder
 from aezoo.models._registry import register
+from aezoo.models._shared import Shared
 
 
 @register
 def dense_ae(
-    input_shape: tuple[int, ...],
-    latent_dim: int = 32,
-    hidden_units: tuple[int, ...] = (512, 128),
-    activation: str | None = "gelu",
-    latent_activation: str | None = None,
-    output_activation: str | None = "sigmoid",
+    input_shape: AnyShape = (),
+    latent_dim: Size = 32,
     *,
-    weights: str | None = None,
-    optimizer: str | keras.optimizers.Optimizer = "adam",
-    loss: str | None = None,
-    learning_rate: float | None = None,
-    jit_compile: bool | str = "auto",
-    compile: bool = True,
-    seed: int | None = None,
-    name: str = "dense_ae",
+    hidden_units: SizesOrNone = (512, 128),
+    activation: Activation = "gelu",
+    latent_activation: Activation = None,
+    output_activation: Activation = "sigmoid",
+    seed: Seed = None,
+    **shared: Unpack[Shared],
 ) -> Autoencoder:
     """A fully connected autoencoder with a mirrored decoder.
 
@@ -48,14 +40,7 @@ def dense_ae(
         latent_activation: Keras activation of the code; None is linear.
         output_activation: Keras activation of the reconstruction: "sigmoid" for pixels
             and other data in [0, 1], None for standardised columns.
-        weights: None, or the path of a `.weights.h5` or `.keras` file.
-        optimizer: Name of a Keras optimizer, or one, which is copied.
-        loss: Keras loss of (clean input, reconstruction); None is "mse".
-        learning_rate: None is 0.001, or the given optimizer's own.
-        jit_compile: True, False, or "auto".
-        compile: False returns the model without optimizer and loss.
         seed: Integer that fixes the initial weights, or None.
-        name: Name of the model.
 
     Returns:
         A compiled `Autoencoder`, codes (batch, latent_dim).
@@ -65,7 +50,7 @@ def dense_ae(
 
     Example:
 
-    >>> model = aezoo.dense_ae((784,), 128, (), "sigmoid", "sigmoid")
+    >>> model = aezoo.dense_ae((784,), 128, hidden_units=(), latent_activation="sigmoid")
     >>> model.count_params()
     201616
 
@@ -80,26 +65,11 @@ def dense_ae(
     decoder = dense_decoder(
         input_shape, latent_dim, hidden_units, activation, output_activation, seeds
     )
-    return autoencoder(
-        encoder,
-        decoder,
-        optimizer=optimizer,
-        loss=loss or "mse",
-        learning_rate=learning_rate,
-        weights=weights,
-        jit_compile=jit_compile,
-        compile=compile,
-        name=name,
-    )
+    return autoencoder(encoder, decoder, **shared)
 
 
 def dense_encoder(input_shape, latent_dim, hidden_units, activation, latent_activation, seeds):
     """The net from inputs to codes (batch, latent_dim)."""
-    input_shape = check_input_shape(input_shape)
-    latent_dim = check_positive_integer("latent_dim", latent_dim)
-    hidden_units = check_positive_integers("hidden_units", hidden_units, allow_empty=True)
-    check_activation("activation", activation)
-    check_activation("latent_activation", latent_activation)
     x = inputs = keras.Input(input_shape, name="input")
     if len(input_shape) > 1:
         x = layers.Flatten(name="flatten")(x)
@@ -110,10 +80,7 @@ def dense_encoder(input_shape, latent_dim, hidden_units, activation, latent_acti
 
 def dense_decoder(input_shape, latent_dim, hidden_units, activation, output_activation, seeds):
     """The net from codes to reconstructions (batch, *input_shape)."""
-    input_shape = check_input_shape(input_shape)
-    check_activation("output_activation", output_activation)
     x = inputs = keras.Input((latent_dim,), name="code")
-    hidden_units = check_positive_integers("hidden_units", hidden_units, allow_empty=True)
     x = _hidden_layers(x, hidden_units[::-1], activation, seeds)
     size = 1
     for length in input_shape:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Unpack
+
 import keras
 import numpy as np
+from annotated_types import Interval
 from keras import layers, ops
 
-from aezoo.inputs.arguments import (
-    check_activation,
-    check_input_shape,
-    check_number,
-    check_positive_integer,
-)
+from aezoo.inputs.annotations import Activation, Flag, ImageShape, NonNegative, Number, Seed, Size
 from aezoo.inputs.arrays import to_numpy
 from aezoo.inputs.pixels import scale_pixels
 from aezoo.layers.patches import (
@@ -30,6 +28,7 @@ from aezoo.model_classes.autoencoder import Autoencoder
 from aezoo.model_classes.compiling import check_loss
 from aezoo.models._build import autoencoder
 from aezoo.models._registry import register
+from aezoo.models._shared import Loss, Shared
 
 SMALLEST_VARIANCE = 0.01  # of a patch, where errors are measured in its own contrast
 
@@ -84,26 +83,21 @@ WHOLE = 16  # one sample of so many is not masked in training, so that whole ima
 
 @register
 def masked_ae(
-    input_shape: tuple[int, ...],
-    embedding_dim: int = 128,
-    patch_size: int = 4,
-    mask_ratio: float = 0.75,
-    depth: int = 4,
-    heads: int = 4,
-    decoder_dim: int = 64,
-    decoder_depth: int = 2,
-    visible_weight: float = 0.1,
-    normalize_patches: bool = False,
-    output_activation: str | None = "sigmoid",
+    input_shape: ImageShape = (),
+    embedding_dim: Size = 128,
     *,
-    weights: str | None = None,
-    optimizer: str | keras.optimizers.Optimizer = "adam",
-    loss: str | None = None,
-    learning_rate: float | None = None,
-    jit_compile: bool | str = "auto",
-    compile: bool = True,
-    seed: int | None = None,
-    name: str = "masked_ae",
+    patch_size: Size = 4,
+    mask_ratio: Annotated[Number, Interval(ge=0, le=0.99)] = 0.75,
+    depth: Size = 4,
+    heads: Size = 4,
+    decoder_dim: Size = 64,
+    decoder_depth: Size = 2,
+    visible_weight: NonNegative = 0.1,
+    normalize_patches: Flag = False,
+    output_activation: Activation = "sigmoid",
+    loss: Loss = None,
+    seed: Seed = None,
+    **shared: Unpack[Shared],
 ) -> MaskedAutoencoder:
     """A small vision transformer that sees a quarter of the patches and draws the others.
 
@@ -128,14 +122,8 @@ def masked_ae(
             which costs the reconstruction and may serve the features.
         output_activation: Keras activation of the reconstruction: "sigmoid" for pixels
             and other data in [0, 1], None for any other.
-        weights: None, or the path of a `.weights.h5` or `.keras` file.
-        optimizer: Name of a Keras optimizer, or one, which is copied.
         loss: Keras loss of (clean input, reconstruction); None is "mse".
-        learning_rate: None is 0.003 for an optimizer given by name.
-        jit_compile: True, False, or "auto".
-        compile: False returns the model without optimizer and loss.
         seed: Integer that fixes initial weights and masks, or None.
-        name: Name of the model.
 
     Returns:
         A compiled `MaskedAutoencoder`, codes (batch, patches, embedding_dim). Its weights do
@@ -156,18 +144,10 @@ def masked_ae(
         He, Chen, Xie, Li, Dollar, Girshick, 2022, "Masked Autoencoders Are Scalable Vision
         Learners", https://arxiv.org/abs/2111.06377
     """
-    shape = check_input_shape(input_shape, ranks=(3,))
-    numbers = {"embedding_dim": embedding_dim, "patch_size": patch_size, "depth": depth}
-    numbers |= {"heads": heads, "decoder_dim": decoder_dim, "decoder_depth": decoder_depth}
-    for key, value in numbers.items():
-        check_positive_integer(key, value)
-    check_number("mask_ratio", mask_ratio, 0, 0.99)
-    check_number("visible_weight", visible_weight, 0)
-    check_activation("output_activation", output_activation)
     check_loss(loss or "mse")
-    patch_size = min(patch_size, *shape[:2])
-    grid, seeds = padded_grid(shape[:2], patch_size), Seeds(seed)
-    inputs = keras.Input(shape, name="input")
+    patch_size = min(patch_size, *input_shape[:2])
+    grid, seeds = padded_grid(input_shape[:2], patch_size), Seeds(seed)
+    inputs = keras.Input(input_shape, name="input")
     x = CutPatches(patch_size, name="cut")(inputs)
     x = dense(embedding_dim, seeds, "embedding")(x)
     x = AddPositions(grid, name="positions")(x)
@@ -183,22 +163,16 @@ def masked_ae(
     for i in range(decoder_depth):
         x = transformer_block(x, decoder_dim, heads, seeds, f"block_{i}")
     x = layers.LayerNormalization(name="normalisation")(x)
-    x = dense(patch_size**2 * shape[2], seeds, "output")(x)
-    x = JoinPatches(shape[:2], patch_size, name="join")(x)
+    x = dense(patch_size**2 * input_shape[2], seeds, "output")(x)
+    x = JoinPatches(input_shape[:2], patch_size, name="join")(x)
     x = layers.Activation(output_activation, dtype=output_dtype(), name="reconstruction")(x)
-    if learning_rate is None and isinstance(optimizer, str):
-        learning_rate = 0.003
     return autoencoder(
         encoder,
         keras.Model(inputs, x, name="decoder"),
         model_class=MaskedAutoencoder,
-        optimizer=optimizer,
         loss=MaskedLoss(loss or "mse", visible_weight, normalize_patches),
-        learning_rate=learning_rate,
-        weights=weights,
-        jit_compile=jit_compile,
-        compile=compile,
-        name=name,
+        usual_learning_rate=0.003,
+        **shared,
     )
 
 

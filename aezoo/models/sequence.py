@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import math
+from typing import Literal, Unpack
 
 import keras
 import numpy as np
 from keras import layers, ops
 
-from aezoo.inputs.arguments import (
-    check_activation,
-    check_choice,
-    check_input_shape,
-    check_number,
-    check_positive_integer,
-)
+from aezoo.inputs.annotations import Activation, Number, Seed, SeriesShape, Size
 from aezoo.layers.patches import AddPositions
 from aezoo.layers.seeds import Seeds, output_dtype
 from aezoo.layers.transformer import dense, transformer_block
 from aezoo.model_classes.autoencoder import Autoencoder
 from aezoo.models._build import autoencoder
 from aezoo.models._registry import register
+from aezoo.models._shared import Shared
 from aezoo.models.conv import conv_decoder, conv_encoder
 
 HEADS, DEPTH = 4, 2
@@ -28,21 +24,15 @@ HEADS, DEPTH = 4, 2
 
 @register
 def sequence_ae(
-    input_shape: tuple[int, ...],
-    latent_dim: int = 32,
-    architecture: str = "recurrent",
-    units: int = 64,
-    mask_value: float | None = None,
-    output_activation: str | None = None,
+    input_shape: SeriesShape = (),
+    latent_dim: Size = 32,
     *,
-    weights: str | None = None,
-    optimizer: str | keras.optimizers.Optimizer = "adam",
-    loss: str | None = None,
-    learning_rate: float | None = None,
-    jit_compile: bool | str = "auto",
-    compile: bool = True,
-    seed: int | None = None,
-    name: str = "sequence_ae",
+    architecture: Literal["recurrent", "conv", "attention"] = "recurrent",
+    units: Size = 64,
+    mask_value: Number | None = None,
+    output_activation: Activation = None,
+    seed: Seed = None,
+    **shared: Unpack[Shared],
 ) -> SequenceAutoencoder:
     """An autoencoder of series with one code for the whole of each.
 
@@ -59,14 +49,7 @@ def sequence_ae(
         mask_value: What padded steps hold, or None where there are none.
         output_activation: Keras activation of the reconstruction; None for standardised
             series, "sigmoid" for data in [0, 1].
-        weights: None, or the path of a `.weights.h5` or `.keras` file.
-        optimizer: Name of a Keras optimizer, or one, which is copied.
-        loss: Keras loss of (clean input, reconstruction); None is "mse".
-        learning_rate: None is 0.004, or 0.001 with attention, for an optimizer given by name.
-        jit_compile: True, False, or "auto".
-        compile: False returns the model without optimizer and loss.
         seed: Integer that fixes the initial weights, or None.
-        name: Name of the model.
 
     Returns:
         A compiled `SequenceAutoencoder`, codes (batch, latent_dim).
@@ -87,17 +70,10 @@ def sequence_ae(
         Srivastava, Mansimov, Salakhutdinov, 2015, "Unsupervised Learning of Video
         Representations using LSTMs", https://arxiv.org/abs/1502.04681
     """
-    shape = check_input_shape(input_shape, ranks=(2, 3, 4))
-    latent_dim = check_positive_integer("latent_dim", latent_dim)
-    check_choice("architecture", architecture, ("recurrent", "conv", "attention"))
-    check_positive_integer("units", units)
-    check_activation("output_activation", output_activation)
-    if mask_value is not None:
-        check_number("mask_value", mask_value, -math.inf)
     seeds = Seeds(seed)
-    series = (shape[0], math.prod(shape[1:]))
-    x = inputs = keras.Input(shape, name="input")
-    if len(shape) > 2:
+    series = (input_shape[0], math.prod(input_shape[1:]))
+    x = inputs = keras.Input(input_shape, name="input")
+    if len(input_shape) > 2:
         x = layers.Reshape(series, name="series")(x)
     mask = None
     if mask_value is not None:
@@ -111,22 +87,15 @@ def sequence_ae(
     encoder = keras.Model(inputs, x, name="encoder")
     x = inputs = keras.Input((latent_dim,), name="code")
     x = decode(x, series, units, seeds)
-    if len(shape) > 2:
-        x = layers.Reshape(shape, name="shape")(x)
+    if len(input_shape) > 2:
+        x = layers.Reshape(input_shape, name="shape")(x)
     x = layers.Activation(output_activation, dtype=output_dtype(), name="reconstruction")(x)
-    if learning_rate is None and isinstance(optimizer, str):
-        learning_rate = 0.001 if architecture == "attention" else 0.004
     return autoencoder(
         encoder,
         keras.Model(inputs, x, name="decoder"),
         model_class=SequenceAutoencoder,
-        optimizer=optimizer,
-        loss=loss or "mse",
-        learning_rate=learning_rate,
-        weights=weights,
-        jit_compile=jit_compile,
-        compile=compile,
-        name=name,
+        usual_learning_rate=0.001 if architecture == "attention" else 0.004,
+        **shared,
     )
 
 

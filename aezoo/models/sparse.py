@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal, Unpack
+
 import keras
+from annotated_types import Interval
 from keras import layers, ops
 
-from aezoo.inputs.arguments import check_choice, check_number, check_positive_integer
+from aezoo.inputs.annotations import (
+    Activation,
+    AnyShape,
+    NonNegative,
+    Number,
+    Seed,
+    Size,
+    SizesOrNone,
+)
 from aezoo.layers.reporting import add_batch_penalty, add_penalty, batch_mean, reporting
 from aezoo.layers.seeds import Seeds
 from aezoo.model_classes.autoencoder import Autoencoder
 from aezoo.models._build import autoencoder
 from aezoo.models._registry import register
+from aezoo.models._shared import Shared
 from aezoo.models.dense import dense_decoder, dense_encoder
 
 WEIGHTS = {"l1": 0.01, "kl": 0.1, "top_k": 0.0}
@@ -19,23 +31,17 @@ WIDE = 256  # units of a code from which the weight of "l1" is the whole one
 
 @register
 def sparse_ae(
-    input_shape: tuple[int, ...],
-    latent_dim: int = 256,
-    penalty: str = "l1",
-    penalty_weight: float | None = None,
-    rate: float = 0.1,
-    hidden_units: tuple[int, ...] = (512,),
-    activation: str | None = "relu",
-    output_activation: str | None = "sigmoid",
+    input_shape: AnyShape = (),
+    latent_dim: Size = 256,
     *,
-    weights: str | None = None,
-    optimizer: str | keras.optimizers.Optimizer = "adam",
-    loss: str | None = None,
-    learning_rate: float | None = None,
-    jit_compile: bool | str = "auto",
-    compile: bool = True,
-    seed: int | None = None,
-    name: str = "sparse_ae",
+    penalty: Literal["l1", "kl", "top_k"] = "l1",
+    penalty_weight: NonNegative | None = None,
+    rate: Annotated[Number, Interval(ge=1e-6, le=1 - 1e-6)] = 0.1,
+    hidden_units: SizesOrNone = (512,),
+    activation: Activation = "relu",
+    output_activation: Activation = "sigmoid",
+    seed: Seed = None,
+    **shared: Unpack[Shared],
 ) -> Autoencoder:
     """A fully connected autoencoder with a wide code of which little is used at a time.
 
@@ -61,14 +67,7 @@ def sparse_ae(
         activation: Keras activation of the hidden layers.
         output_activation: Keras activation of the reconstruction: "sigmoid" for pixels
             and other data in [0, 1], None for standardised columns.
-        weights: None, or the path of a `.weights.h5` or `.keras` file.
-        optimizer: Name of a Keras optimizer, or one, which is copied.
-        loss: Keras loss of (clean input, reconstruction); None is "mse".
-        learning_rate: None is 0.001, or the given optimizer's own.
-        jit_compile: True, False, or "auto".
-        compile: False returns the model without optimizer and loss.
         seed: Integer that fixes the initial weights, or None.
-        name: Name of the model.
 
     Returns:
         A compiled `Autoencoder`, codes (batch, latent_dim).
@@ -87,14 +86,10 @@ def sparse_ae(
         Ng, 2011, "Sparse Autoencoder", https://web.stanford.edu/class/cs294a/; Makhzani,
         Frey, 2014, "k-Sparse Autoencoders", https://arxiv.org/abs/1312.5663
     """
-    latent_dim = check_positive_integer("latent_dim", latent_dim)
-    check_choice("penalty", penalty, tuple(WEIGHTS))
     if penalty_weight is None:
         penalty_weight = WEIGHTS[penalty]
         if penalty == "l1":  # the mean presses each of a few units harder, until none is active
             penalty_weight *= min(1.0, latent_dim / WIDE)
-    check_number("penalty_weight", penalty_weight, 0)
-    check_number("rate", rate, 1e-6, 1 - 1e-6)
     seeds = Seeds(seed)
     kind = {"l1": "relu", "kl": "sigmoid", "top_k": None}[penalty]
     dense = dense_encoder(input_shape, latent_dim, hidden_units, activation, kind, seeds)
@@ -103,17 +98,7 @@ def sparse_ae(
     decoder = dense_decoder(
         input_shape, latent_dim, hidden_units, activation, output_activation, seeds
     )
-    return autoencoder(
-        encoder,
-        decoder,
-        optimizer=optimizer,
-        loss=loss or "mse",
-        learning_rate=learning_rate,
-        weights=weights,
-        jit_compile=jit_compile,
-        compile=compile,
-        name=name,
-    )
+    return autoencoder(encoder, decoder, **shared)
 
 
 @keras.saving.register_keras_serializable("aezoo")

@@ -2,43 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import keras
 from keras import layers
 
-from aezoo.inputs.arguments import (
-    check_activation,
-    check_input_shape,
-    check_positive_integer,
-    check_positive_integers,
-)
-from aezoo.layers.clip import output_activation_of
-from aezoo.layers.corruption import make_corruption
+from aezoo.inputs.annotations import Activation, Flag, GridShape, NonNegative, Seed, Size, Sizes
+from aezoo.layers.clip import OutputActivation
+from aezoo.layers.corruption import Corruption, make_corruption
 from aezoo.layers.seeds import Seeds, output_dtype
 from aezoo.model_classes.reconstruction_model import ReconstructionModel
 from aezoo.models._build import reconstruction_model
 from aezoo.models._registry import register
+from aezoo.models._shared import Shared
 from aezoo.models.conv import crop
 
 
 @register
 def unet_ae(
-    input_shape: tuple[int, ...],
-    filters: tuple[int, ...] = (32, 64, 128),
+    input_shape: GridShape = (),
+    filters: Sizes = (32, 64, 128),
     *,
-    blocks: int = 1,
-    corruption: str | keras.layers.Layer | None = "gaussian",
-    level: float = 0.5,
-    clip: bool = True,
-    activation: str | None = "relu",
-    output_activation: str | None = "clip",
-    weights: str | None = None,
-    optimizer: str | keras.optimizers.Optimizer = "adam",
-    loss: str | None = None,
-    learning_rate: float | None = None,
-    jit_compile: bool | str = "auto",
-    compile: bool = True,
-    seed: int | None = None,
-    name: str = "unet_ae",
+    blocks: Size = 1,
+    corruption: Corruption = "gaussian",
+    level: NonNegative = 0.5,
+    clip: Flag = True,
+    activation: Activation = "relu",
+    output_activation: OutputActivation = "clip",
+    seed: Seed = None,
+    **shared: Unpack[Shared],
 ) -> ReconstructionModel:
     """A U-Net that learns to take noise away, for images and series.
 
@@ -59,14 +51,7 @@ def unet_ae(
         clip: Whether gaussian noise is clipped to [0, 1].
         activation: Keras activation of the convolutions.
         output_activation: "clip" for data in [0, 1], None for any other, or a Keras activation.
-        weights: None, or the path of a `.weights.h5` or `.keras` file.
-        optimizer: Name of a Keras optimizer, or one, which is copied.
-        loss: Keras loss of (clean input, reconstruction); None is "mse".
-        learning_rate: None is 0.001, or the given optimizer's own.
-        jit_compile: True, False, or "auto".
-        compile: False returns the model without optimizer and loss.
         seed: Integer that fixes initial weights and noise, or None.
-        name: Name of the model.
 
     Returns:
         A compiled `ReconstructionModel`: it has no encoder, no decoder and no code.
@@ -86,10 +71,6 @@ def unet_ae(
         Segmentation", https://arxiv.org/abs/1505.04597; Zhang et al., 2017, "Beyond a Gaussian
         Denoiser" (the residual), https://arxiv.org/abs/1608.03981
     """
-    input_shape = check_input_shape(input_shape, ranks=(2, 3))
-    filters = check_positive_integers("filters", filters)
-    check_positive_integer("blocks", blocks)
-    check_activation("activation", activation)
     seeds = Seeds(seed)
     corruption = make_corruption(corruption, level, clip, seeds())
     two = len(input_shape) == 3
@@ -121,16 +102,6 @@ def unet_ae(
         x = stage(x, filters[i], f"up_{i}_block")
     x = convolve(x, input_shape[-1], "change", start="zeros")
     x = layers.Add(dtype=output_dtype(), name="output")([inputs, x])
-    output_activation = output_activation_of(output_activation)
     x = layers.Activation(output_activation, dtype=output_dtype(), name="reconstruction")(x)
-    return reconstruction_model(
-        keras.Model(inputs, x, name="network"),
-        corruption=corruption,
-        optimizer=optimizer,
-        loss=loss or "mse",
-        learning_rate=learning_rate,
-        weights=weights,
-        jit_compile=jit_compile,
-        compile=compile,
-        name=name,
-    )
+    network = keras.Model(inputs, x, name="network")
+    return reconstruction_model(network, corruption=corruption, usual_learning_rate=0.002, **shared)

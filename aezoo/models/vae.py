@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated, Literal, Unpack
 
 import keras
+from annotated_types import Ge
 from keras import layers
 
-from aezoo.inputs.arguments import (
-    check_choice,
-    check_input_shape,
-    check_number,
-    check_positive_integer,
+from aezoo.inputs.annotations import (
+    Activation,
+    AnyShape,
+    Architecture,
+    NonNegative,
+    Number,
+    Seed,
+    Size,
+    Sizes,
+    SizesOrNone,
 )
 from aezoo.layers.sampling import LogVariance, MaximumMeanDiscrepancy, Sampling
 from aezoo.layers.seeds import Seeds, output_dtype
@@ -22,6 +29,7 @@ from aezoo.model_classes.pixel_model import PixelModel
 from aezoo.models._build import autoencoder
 from aezoo.models._networks import make_decoder, make_encoder
 from aezoo.models._registry import register
+from aezoo.models._shared import Loss, Shared
 
 UNIT_RANGE = ("sigmoid", "hard_sigmoid")
 LEARNT_SCALE = 10.0  # of the logarithm of a learnt variance, which has far to go
@@ -29,30 +37,25 @@ LEARNT_SCALE = 10.0  # of the logarithm of a learnt variance, which has far to g
 
 @register
 def vae(
-    input_shape: tuple[int, ...],
-    latent_dim: int = 32,
-    architecture: str = "dense",
-    hidden_units: tuple[int, ...] = (512, 256),
-    filters: tuple[int, ...] = (32, 64),
-    activation: str | None = "silu",
-    likelihood: str = "bernoulli",
-    variance: float | str = "optimal",
-    beta: float = 1.0,
-    free_bits: float = 0.0,
-    warmup_steps: int = 0,
-    importance_samples: int = 1,
-    mmd_weight: float = 0.0,
-    num_classes: int | None = None,
-    output_activation: str | None = "sigmoid",
+    input_shape: AnyShape = (),
+    latent_dim: Size = 32,
     *,
-    weights: str | None = None,
-    optimizer: str | keras.optimizers.Optimizer = "adam",
-    loss: str | None = None,
-    learning_rate: float | None = None,
-    jit_compile: bool | str = "auto",
-    compile: bool = True,
-    seed: int | None = None,
-    name: str = "vae",
+    architecture: Architecture = "dense",
+    hidden_units: SizesOrNone = (512, 256),
+    filters: Sizes = (32, 64),
+    activation: Activation = "silu",
+    likelihood: Literal["bernoulli", "gaussian"] = "bernoulli",
+    variance: Literal["optimal", "learnt"] | Annotated[Number, Ge(1e-12)] = "optimal",
+    beta: NonNegative = 1.0,
+    free_bits: NonNegative = 0.0,
+    warmup_steps: NonNegative = 0,
+    importance_samples: Size = 1,
+    mmd_weight: NonNegative = 0.0,
+    num_classes: Size | None = None,
+    output_activation: Activation = "sigmoid",
+    loss: Loss = None,
+    seed: Seed = None,
+    **shared: Unpack[Shared],
 ) -> VariationalAutoencoder:
     """A variational autoencoder with a gaussian posterior and a standard normal prior.
 
@@ -86,15 +89,9 @@ def vae(
         num_classes: Number of classes of a conditional model, or None.
         output_activation: Keras activation of the reconstruction: "sigmoid" for data in
             [0, 1], None for any other with a gaussian likelihood.
-        weights: None, or the path of a `.weights.h5` or `.keras` file.
-        optimizer: Name of a Keras optimizer, or one, which is copied.
         loss: None is the likelihood; any Keras loss of (clean input, reconstruction) is summed
             over the elements in its place.
-        learning_rate: None is 0.001, or the given optimizer's own.
-        jit_compile: True, False, or "auto".
-        compile: False returns the model without optimizer and loss.
         seed: Integer that fixes initial weights and draws, or None.
-        name: Name of the model.
 
     Returns:
         A compiled `VariationalAutoencoder`, codes (batch, latent_dim).
@@ -115,12 +112,6 @@ def vae(
         2016, https://arxiv.org/abs/1509.00519 (IWAE); Zhao, Song, Ermon, 2019,
         https://arxiv.org/abs/1706.02262 (InfoVAE)
     """
-    shape = check_input_shape(input_shape)
-    latent_dim = check_positive_integer("latent_dim", latent_dim)
-    check_positive_integer("importance_samples", importance_samples)
-    for key, value in (("beta", beta), ("free_bits", free_bits), ("warmup_steps", warmup_steps)):
-        check_number(key, value, 0)
-    check_number("mmd_weight", mmd_weight, 0)
     if importance_samples > 1 and (beta != 1 or free_bits or warmup_steps):
         raise ValueError(
             "`importance_samples` must be 1 where beta, free_bits or warmup_steps are used. "
@@ -129,26 +120,26 @@ def vae(
     loss = _loss(likelihood, variance, output_activation, loss)
     seeds = Seeds(seed)
     net = make_encoder(
-        architecture, shape, 2 * latent_dim, hidden_units, filters, activation, seeds
+        architecture, input_shape, 2 * latent_dim, hidden_units, filters, activation, seeds
     )
     sampling = Sampling(
         beta, free_bits, warmup_steps, importance_samples, seed=seeds(), name="sampling"
     )
-    inputs, labels = keras.Input(shape, name="input"), None
+    inputs, labels = keras.Input(input_shape, name="input"), None
     if num_classes is None:
         inputs, code = net.input, sampling(net.output)
     else:
-        check_positive_integer("num_classes", num_classes)
         labels = keras.Input((), dtype="int32", name="labels")
-        offset = _embedding(num_classes, math.prod(shape), 0.05, seeds, "label_offset")(labels)
-        offset = layers.Reshape(shape, name="label_shape")(offset)
+        size = math.prod(input_shape)
+        offset = _embedding(num_classes, size, 0.05, seeds, "label_offset")(labels)
+        offset = layers.Reshape(input_shape, name="label_shape")(offset)
         code = sampling(net(layers.Add(name="labelled")([inputs, offset])))
     if mmd_weight:
         code = MaximumMeanDiscrepancy(mmd_weight, seed=seeds(), name="mmd")(code)
     encoder = PixelModel(inputs if labels is None else (inputs, labels), code, name="encoder")
     net = make_decoder(
         architecture,
-        shape,
+        input_shape,
         latent_dim + (num_classes or 0),
         hidden_units,
         filters,
@@ -169,22 +160,12 @@ def vae(
         encoder,
         decoder,
         model_class=VariationalAutoencoder,
-        optimizer=optimizer,
         loss=loss,
-        learning_rate=learning_rate,
-        weights=weights,
-        jit_compile=jit_compile,
-        compile=compile,
-        name=name,
+        **shared,
     )
 
 
 def _loss(likelihood, variance, output_activation, loss):
-    check_choice("likelihood", likelihood, ("bernoulli", "gaussian"))
-    if variance not in ("optimal", "learnt"):
-        if isinstance(variance, str):
-            check_choice("variance", variance, ("optimal", "learnt"))
-        check_number("variance", variance, 1e-12)
     if loss is not None:
         check_loss(loss)
         return SummedLoss(loss)

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import math
+from typing import Literal, Unpack
 
 import keras
 import numpy as np
 from keras import layers
 
-from aezoo.inputs.arguments import (
-    check_choice,
-    check_input_shape,
-    check_number,
-    check_positive_integer,
+from aezoo.inputs.annotations import (
+    Activation,
+    AnyShape,
+    Architecture,
+    NonNegative,
+    Seed,
+    Share,
+    Size,
+    Sizes,
+    SizesOrNone,
 )
+from aezoo.inputs.arguments import check_input_shape
 from aezoo.inputs.arrays import as_array, to_numpy
 from aezoo.layers.quantizer import VectorQuantizer
 from aezoo.layers.seeds import Seeds
 from aezoo.model_classes.autoencoder import Autoencoder
 from aezoo.models._build import autoencoder
-from aezoo.models._networks import ARCHITECTURES
 from aezoo.models._registry import register
+from aezoo.models._shared import Shared
 from aezoo.models.conv import conv_decoder, conv_encoder
 from aezoo.models.dense import dense_decoder, dense_encoder
 
@@ -129,27 +136,21 @@ class VectorQuantizedAutoencoder(Autoencoder):
 
 @register
 def vq_vae(
-    input_shape: tuple[int, ...],
-    embedding_dim: int = 16,
-    codebook_size: int = 512,
-    architecture: str = "conv",
-    filters: tuple[int, ...] = (32, 64),
-    hidden_units: tuple[int, ...] = (512,),
-    positions: int = 32,
-    activation: str | None = "silu",
-    update: str = "ema",
-    decay: float = 0.99,
-    commitment_weight: float = 0.25,
-    output_activation: str | None = "sigmoid",
+    input_shape: AnyShape = (),
+    embedding_dim: Size = 16,
     *,
-    weights: str | None = None,
-    optimizer: str | keras.optimizers.Optimizer = "adam",
-    loss: str | None = None,
-    learning_rate: float | None = None,
-    jit_compile: bool | str = "auto",
-    compile: bool = True,
-    seed: int | None = None,
-    name: str = "vq_vae",
+    codebook_size: Size = 512,
+    architecture: Architecture = "conv",
+    filters: Sizes = (32, 64),
+    hidden_units: SizesOrNone = (512,),
+    positions: Size = 32,
+    activation: Activation = "silu",
+    update: Literal["ema", "gradient"] = "ema",
+    decay: Share = 0.99,
+    commitment_weight: NonNegative = 0.25,
+    output_activation: Activation = "sigmoid",
+    seed: Seed = None,
+    **shared: Unpack[Shared],
 ) -> VectorQuantizedAutoencoder:
     """An autoencoder whose code is made of entries of a codebook, so that it can be stored.
 
@@ -176,14 +177,7 @@ def vq_vae(
         commitment_weight: Weight of the distance in the encoder's loss.
         output_activation: Keras activation of the reconstruction: "sigmoid" for pixels
             and other data in [0, 1], None for any other.
-        weights: None, or the path of a `.weights.h5` or `.keras` file.
-        optimizer: Name of a Keras optimizer, or one, which is copied.
-        loss: Keras loss of (clean input, reconstruction); None is "mse".
-        learning_rate: None is 0.002 for an optimizer given by name.
-        jit_compile: True, False, or "auto".
-        compile: False returns the model without optimizer and loss.
         seed: Integer that fixes initial weights and revivals, or None.
-        name: Name of the model.
 
     Returns:
         A compiled `VectorQuantizedAutoencoder`; codes are (batch, height / 2^stages,
@@ -204,19 +198,13 @@ def vq_vae(
         van den Oord, Vinyals, Kavukcuoglu, 2017, "Neural Discrete Representation Learning",
         https://arxiv.org/abs/1711.00937
     """
-    check_choice("architecture", architecture, ARCHITECTURES)
     shape = check_input_shape(input_shape, (2, 3) if architecture == "conv" else (1, 2, 3, 4))
-    embedding_dim = check_positive_integer("embedding_dim", embedding_dim)
-    codebook_size = check_positive_integer("codebook_size", codebook_size)
-    check_choice("update", update, ("ema", "gradient"))
-    check_number("decay", decay, 0, 1)
-    check_number("commitment_weight", commitment_weight, 0)
     seeds = Seeds(seed)
     if architecture == "conv":
         net = conv_encoder(shape, embedding_dim, filters, activation, None, True, seeds)
         x = net.output
     else:
-        units = check_positive_integer("positions", positions) * embedding_dim
+        units = positions * embedding_dim
         net = dense_encoder(shape, units, hidden_units, activation, None, seeds)
         x = layers.Reshape((positions, embedding_dim), name="grid")(net.output)
     quantizer = VectorQuantizer(
@@ -234,17 +222,10 @@ def vq_vae(
         decoder = keras.Model(
             inputs, network(layers.Flatten(name="flatten")(inputs)), name="decoder"
         )
-    if learning_rate is None and isinstance(optimizer, str):
-        learning_rate = 0.002
     return autoencoder(
         encoder,
         decoder,
         model_class=VectorQuantizedAutoencoder,
-        optimizer=optimizer,
-        loss=loss or "mse",
-        learning_rate=learning_rate,
-        weights=weights,
-        jit_compile=jit_compile,
-        compile=compile,
-        name=name,
+        usual_learning_rate=0.002,
+        **shared,
     )

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import keras
 
-from aezoo.inputs.arguments import check_input_shape, check_number, check_positive_integer
+from aezoo.inputs.annotations import (
+    Activation,
+    AnyShape,
+    Architecture,
+    NonNegative,
+    Seed,
+    Size,
+    Sizes,
+    SizesOrNone,
+)
 from aezoo.layers.sampling import MaximumMeanDiscrepancy
 from aezoo.layers.seeds import Seeds
 from aezoo.losses import SummedLoss
@@ -13,27 +24,23 @@ from aezoo.model_classes.generative import GenerativeAutoencoder
 from aezoo.models._build import autoencoder
 from aezoo.models._networks import make_decoder, make_encoder
 from aezoo.models._registry import register
+from aezoo.models._shared import Loss, Shared
 
 
 @register
 def wae(
-    input_shape: tuple[int, ...],
-    latent_dim: int = 8,
-    architecture: str = "dense",
-    hidden_units: tuple[int, ...] = (512, 256),
-    filters: tuple[int, ...] = (32, 64),
-    activation: str | None = "silu",
-    mmd_weight: float = 10.0,
-    output_activation: str | None = "sigmoid",
+    input_shape: AnyShape = (),
+    latent_dim: Size = 8,
     *,
-    weights: str | None = None,
-    optimizer: str | keras.optimizers.Optimizer = "adam",
-    loss: str | None = None,
-    learning_rate: float | None = None,
-    jit_compile: bool | str = "auto",
-    compile: bool = True,
-    seed: int | None = None,
-    name: str = "wae",
+    architecture: Architecture = "dense",
+    hidden_units: SizesOrNone = (512, 256),
+    filters: Sizes = (32, 64),
+    activation: Activation = "silu",
+    mmd_weight: NonNegative = 10.0,
+    output_activation: Activation = "sigmoid",
+    loss: Loss = None,
+    seed: Seed = None,
+    **shared: Unpack[Shared],
 ) -> GenerativeAutoencoder:
     """A Wasserstein autoencoder with a maximum mean discrepancy (WAE-MMD).
 
@@ -53,15 +60,9 @@ def wae(
         mmd_weight: Of the discrepancy.
         output_activation: Keras activation of the reconstruction: "sigmoid" for data in
             [0, 1], None for standardised columns.
-        weights: None, or the path of a `.weights.h5` or `.keras` file.
-        optimizer: Name of a Keras optimizer, or one, which is copied.
         loss: Keras loss of (clean input, reconstruction), summed over the elements; None is
             "mse".
-        learning_rate: None is 0.001, or the given optimizer's own.
-        jit_compile: True, False, or "auto".
-        compile: False returns the model without optimizer and loss.
         seed: Integer that fixes initial weights and draws, or None.
-        name: Name of the model.
 
     Returns:
         A compiled `GenerativeAutoencoder`, codes (batch, latent_dim).
@@ -79,16 +80,15 @@ def wae(
         Tolstikhin, Bousquet, Gelly, Schoelkopf, 2018, "Wasserstein Auto-Encoders",
         https://arxiv.org/abs/1711.01558
     """
-    shape = check_input_shape(input_shape)
-    latent_dim = check_positive_integer("latent_dim", latent_dim)
-    check_number("mmd_weight", mmd_weight, 0)
     check_loss(loss or "mse")
     seeds = Seeds(seed)
-    net = make_encoder(architecture, shape, latent_dim, hidden_units, filters, activation, seeds)
+    net = make_encoder(
+        architecture, input_shape, latent_dim, hidden_units, filters, activation, seeds
+    )
     code = MaximumMeanDiscrepancy(mmd_weight, seed=seeds(), name="mmd")(net.output)
     decoder = make_decoder(
         architecture,
-        shape,
+        input_shape,
         latent_dim,
         hidden_units,
         filters,
@@ -100,11 +100,6 @@ def wae(
         keras.Model(net.input, code, name="encoder"),
         decoder,
         model_class=GenerativeAutoencoder,
-        optimizer=optimizer,
         loss=SummedLoss(loss or "mse"),
-        learning_rate=learning_rate,
-        weights=weights,
-        jit_compile=jit_compile,
-        compile=compile,
-        name=name,
+        **shared,
     )

@@ -6,7 +6,7 @@ def fit(x, epochs, on_epoch):
 
     import aezoo
 
-    model = aezoo.dense_ae((x.shape[1],), 128, (), latent_activation="sigmoid")
+    model = aezoo.dense_ae((x.shape[1],), 128, hidden_units=(), latent_activation="sigmoid")
     each = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: on_epoch(model.reconstruct)
     )

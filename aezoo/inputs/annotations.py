@@ -1,0 +1,210 @@
+"""What an argument may be, said once: in its annotation.
+
+`validated` checks arguments by the annotations of a function, through pydantic, and says in one
+sentence what is wrong; the command line makes its options of the same annotations. A text in an
+annotation is what stands in that sentence behind "must be".
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+import sys
+import types
+import typing
+from collections.abc import Callable, Sequence
+from numbers import Real
+from typing import Annotated, Literal
+
+import numpy as np
+from annotated_types import Ge, Interval
+from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
+
+from aezoo.inputs.arguments import LARGEST, is_integer, nearest
+
+
+def _integer(value) -> int:
+    if not is_integer(value):
+        raise ValueError
+    return int(value)
+
+
+def _real(value) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real) or math.isnan(value):
+        raise ValueError
+    return float(value)
+
+
+def _flag(value) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError
+    return bool(value)
+
+
+def _sequence(value) -> tuple:
+    """One integer is a sequence of one."""
+    if is_integer(value):
+        return (value,)
+    if not isinstance(value, Sequence) or isinstance(value, (str, bytes, bytearray)):
+        raise ValueError
+    return tuple(value)
+
+
+def _not_empty(value) -> tuple:
+    if len(_sequence(value)) == 0:
+        raise ValueError
+    return value
+
+
+def _activation(value):
+    import keras
+
+    try:
+        keras.activations.get(value)
+    except TypeError as error:
+        raise ValueError from error
+    return value
+
+
+def _shape(*ranks: int) -> Callable:
+    def check(value):
+        shape = _sequence(value)
+        sizes = all(is_integer(size) and size > 0 for size in shape)
+        if len(shape) not in ranks or not sizes or math.prod(shape) > LARGEST:
+            raise ValueError
+        return tuple(map(int, shape))
+
+    return check
+
+
+_SHAPE = "the shape of one sample without the batch, {}, of positive integers"
+AnyShape = Annotated[
+    tuple[int, ...],
+    BeforeValidator(_shape(1, 2, 3, 4)),
+    _SHAPE.format("(features,) or (steps, channels) or (height, width, channels)"),
+]
+SeriesShape = Annotated[
+    tuple[int, ...],
+    BeforeValidator(_shape(2, 3, 4)),
+    _SHAPE.format("(steps, channels) or (height, width, channels)"),
+]
+GridShape = Annotated[
+    tuple[int, ...],
+    BeforeValidator(_shape(2, 3)),
+    _SHAPE.format("(steps, channels) or (height, width, channels)"),
+]
+ImageShape = Annotated[
+    tuple[int, ...], BeforeValidator(_shape(3)), _SHAPE.format("(height, width, channels)")
+]
+Flag = Annotated[bool, BeforeValidator(_flag), "True or False"]
+Integer = Annotated[int, BeforeValidator(_integer)]
+Size = Annotated[Integer, Interval(ge=1, le=LARGEST), "a positive integer"]
+Sizes = Annotated[
+    tuple[Size, ...],
+    BeforeValidator(_not_empty),
+    BeforeValidator(_sequence),
+    "a tuple of positive integers, at least one",
+]
+SizesOrNone = Annotated[
+    tuple[Size, ...], BeforeValidator(_sequence), "a tuple of positive integers"
+]
+Seed = Annotated[
+    Annotated[Integer, Interval(ge=0, le=2**32 - 1)] | None,
+    f"an integer from 0 to {2**32 - 1} or None",
+]
+Number = Annotated[float, BeforeValidator(_real)]
+NonNegative = Annotated[Number, Ge(0)]
+Share = Annotated[Number, Interval(ge=0, le=1)]
+Activation = Annotated[
+    str | Callable | None,
+    BeforeValidator(_activation),
+    "a Keras activation, such as 'relu', 'gelu', 'sigmoid' or 'linear', or None",
+]
+Architecture = Literal["dense", "conv"]
+
+WORDS = {str: "a text", int: "an integer", float: "a number", bool: "True or False"}
+
+
+def hints_of(function) -> dict[str, object]:
+    """The annotations of the arguments of a function, with all that stands in them.
+
+    Raises:
+        NameError: if one names what is imported for type checkers alone.
+    """
+    function = inspect.unwrap(function)
+    of_arguments = {key: text for key, text in function.__annotations__.items() if key != "return"}
+    holder = types.SimpleNamespace(__annotations__=of_arguments)
+    namespace = vars(sys.modules[function.__module__])
+    return typing.get_type_hints(holder, namespace, include_extras=True)
+
+
+def validated(hints: dict, given: dict) -> dict:
+    """The arguments as the annotations have them, such as tuples of lists.
+
+    Raises:
+        ValueError: in one sentence, if one is not what its annotation says.
+    """
+    return {
+        key: _validated(key, hints[key], value) if key in hints else value
+        for key, value in given.items()
+    }
+
+
+def _validated(name, annotation, value):
+    try:
+        return _adapter(annotation).validate_python(value)
+    except ValidationError as error:
+        (first, *_) = error.errors(include_url=False)
+        too_large = first["type"] == "less_than_equal" and first["ctx"]["le"] == LARGEST
+        words = f"at most {LARGEST:,}" if too_large else accepted(annotation, value)
+        raise ValueError(f"`{name}` must be {words}. Received: {value!r}") from None
+
+
+@functools.cache
+def _adapter(annotation) -> TypeAdapter:
+    return TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
+
+
+def accepted(annotation, value=None) -> str:
+    """What an annotation accepts, in words; of several texts those nearest to `value`."""
+    origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        for part in sorted(parts[1:], key=lambda part: not isinstance(part, str)):
+            if isinstance(part, str):
+                return part
+            if isinstance(part, Ge):
+                return f"a number of at least {part.ge}"
+            if isinstance(part, Interval):
+                return f"a number between {part.ge} and {part.le}"
+        return accepted(parts[0], value)
+    if origin is Literal:
+        return f"one of {', '.join(map(repr, parts))}{nearest(value, parts)}"
+    if origin in (typing.Union, types.UnionType):
+        words = [accepted(part, value) for part in parts if part is not types.NoneType]
+        words += ["None"] if types.NoneType in parts else []
+        return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    return WORDS.get(annotation) or f"a {annotation.__name__}"
+
+
+def plain(annotation):
+    """The annotation without what is behind its types, as a signature shows it."""
+    origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        return plain(parts[0])
+    if origin in (typing.Union, types.UnionType):
+        return typing.Union[tuple(map(plain, parts))]  # noqa: UP007  of parts that are not known
+    if origin is tuple:
+        return tuple[tuple(part if part is ... else plain(part) for part in parts)]
+    return annotation
+
+
+def kinds(annotation) -> list[type]:
+    """The types that an annotation accepts, None left out; `tuple` for any tuple."""
+    annotation = plain(annotation)
+    origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Literal:
+        return list(dict.fromkeys(map(type, parts)))
+    if origin in (typing.Union, types.UnionType):
+        return [kind for part in parts for kind in kinds(part)]
+    return [] if annotation is types.NoneType else [origin or annotation]

@@ -1,0 +1,103 @@
+"""The arguments that every factory takes, described once."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+from typing import Annotated, Literal, TypedDict
+
+import keras
+from pydantic import BeforeValidator, SkipValidation
+
+from aezoo.inputs.annotations import Flag, NonNegative, hints_of, plain
+
+SHARED = "shared"  # the name of `**shared` in a factory
+
+
+def _jit(value):
+    if value != "auto" and not isinstance(value, bool):
+        raise ValueError
+    return value
+
+
+Weights = Annotated[str | os.PathLike[str] | None, SkipValidation]
+Optimizer = Annotated[str | keras.optimizers.Optimizer, SkipValidation]
+Loss = Annotated[str | keras.losses.Loss | None, SkipValidation]
+Jit = Annotated[bool | Literal["auto"], BeforeValidator(_jit), "one of 'auto', True, False"]
+
+
+class Shared(TypedDict, total=False):
+    """What `**shared` of a factory stands for; it goes on to `aezoo.autoencoder`.
+
+    Args:
+        weights: None, the tag of pretrained weights (`aezoo.list_weights` names them), a folder
+            of `aezoo.save_pretrained`, or the path of a `.weights.h5` or `.keras` file.
+        optimizer: Name of a Keras optimizer, or one, which is copied.
+        loss: Keras loss of (clean input, reconstruction); None is "mse".
+        learning_rate: None is the model's usual one for an optimizer given by name, and else the
+            optimizer's own.
+        jit_compile: True, False, or "auto", which chooses by the data in `fit`.
+        compile: False returns the model without optimizer and loss.
+        name: Name of the model.
+    """
+
+    weights: Weights
+    optimizer: Optimizer
+    loss: Loss
+    learning_rate: NonNegative | None
+    jit_compile: Jit
+    compile: Flag
+    name: str
+
+
+DEFAULTS = {
+    "weights": None,
+    "optimizer": "adam",
+    "loss": None,
+    "learning_rate": None,
+    "jit_compile": "auto",
+    "compile": True,
+}
+
+
+def complete_hints(factory) -> dict[str, object]:
+    """The annotations of all arguments of a factory, the shared ones too."""
+    try:
+        hints = hints_of(factory)
+    except NameError:  # of a user's factory, whose annotations name what only a checker imports
+        return {}
+    shared = hints_of(Shared) if hints.pop(SHARED, None) is not None else {}
+    return {**shared, **hints}
+
+
+def complete_signature(factory) -> inspect.Signature:
+    """The signature of a factory with the shared arguments by name."""
+    parameters = dict(inspect.signature(factory).parameters)
+    if parameters.pop(SHARED, None) is not None:
+        for key, default in {**DEFAULTS, "name": factory.__name__}.items():
+            by_name = inspect.Parameter.KEYWORD_ONLY
+            parameters.setdefault(key, inspect.Parameter(key, by_name, default=default))
+    hints = {key: plain(hint) for key, hint in complete_hints(factory).items()}
+    shown = [
+        each.replace(annotation=hints.get(key, each.annotation)) for key, each in parameters.items()
+    ]
+    return inspect.Signature(shown)
+
+
+def complete_docstring(factory) -> str | None:
+    """The docstring of a factory, with the texts of the shared arguments behind its own."""
+    text = inspect.getdoc(factory)
+    if not text or SHARED not in inspect.signature(factory).parameters:
+        return text
+    own = _entries(text)
+    missing = [entry for key, entry in _entries(inspect.getdoc(Shared)).items() if key not in own]
+    last = next(reversed(own.values()))
+    return text.replace(last, last + "".join(missing), 1)
+
+
+def _entries(docstring: str) -> dict[str, str]:
+    """From argument to its lines in the `Args:` section of a docstring."""
+    section = re.search(r"^Args:\n((?:    .*\n?)+)", docstring, re.MULTILINE)[1]
+    found = re.findall(r"^(    (\w+): .*\n?(?:        .*\n?)*)", section, re.MULTILINE)
+    return {key: lines.rstrip("\n") + "\n" for lines, key in found}
