@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
+from collections.abc import Callable
 from typing import Annotated, Literal, TypedDict
 
 import keras
@@ -23,7 +24,7 @@ def _jit(value):
 
 Weights = Annotated[str | os.PathLike[str] | None, SkipValidation]
 Optimizer = Annotated[str | keras.optimizers.Optimizer, SkipValidation]
-Loss = Annotated[str | keras.losses.Loss | None, SkipValidation]
+Loss = Annotated[str | Callable | None, SkipValidation]
 Jit = Annotated[bool | Literal["auto"], BeforeValidator(_jit), "one of 'auto', True, False"]
 
 
