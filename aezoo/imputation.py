@@ -31,7 +31,7 @@ def impute(
             missing does not count, and may be NaN.
         mask: Boolean array of the shape of `x`, or of one sample, True where a value is
             missing.
-        iterations: At most so many. Few are better: the last ones follow the noise of the
+        iterations: Maximum number of passes. Few are better: the last ones follow the noise of the
             known values.
         tolerance: A sample is done when none of its missing values changes by more.
         batch_size: How many samples go through at once.

@@ -167,7 +167,7 @@ def test_heat_maps_show_where(model, sevens):
     assert (maps[:, :2, :2].mean((1, 2)) > 3 * maps.mean((1, 2))).all()
     figure = aezoo.plots.heat_maps(x, maps, "sevens")
     assert len(figure.axes) == 11
-    with pytest.raises(ValueError, match="as many samples"):
+    with pytest.raises(ValueError, match="the same number of samples"):
         aezoo.plots.heat_maps(x, maps[:2])
     series = small("dense_ae", (12, 2))
     steps = Detector(series).heat_map(np.zeros((3, 12, 2), "float32"))

@@ -73,7 +73,9 @@ def test_one_sample_alone_gets_a_hint(model, x):
 
 
 def test_targets_must_fit_the_inputs_and_the_decoder(model, x):
-    with pytest.raises(ValueError, match=r"as many as the inputs, 50. Received: 20"):
+    with pytest.raises(
+        ValueError, match=r"the same number of samples as the inputs, 50. Received: 20"
+    ):
         model.fit(x, x[:20], verbose=0)
     with pytest.raises(ValueError, match=r"Targets must lie in \[0, 1\]"):
         model.fit(x, x * 7, verbose=0)

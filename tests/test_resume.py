@@ -245,7 +245,7 @@ def test_a_disk_without_room_ends_in_a_sentence_and_loses_no_epoch(epoch, tmp_pa
     with trouble:
         if epoch is None:
             trouble.enter_context(full_disk(600))
-        with pytest.raises(OSError, match=r"The place must have room .*Received: .*run"):
+        with pytest.raises(OSError, match=r"The disk must have room .*Received: .*run"):
             aezoo.train(make(), "digits", 4, out, callbacks=(callback,), **options)
     assert not list(out.glob(".*"))
     kept = sorted(path.name for path in out.glob("*.keras"))

@@ -167,7 +167,7 @@ def test_interpolation_ends_at_the_reconstructions(digits):
     assert lines.shape == (3, 5, 8, 8, 1)
     np.testing.assert_allclose(lines[:, 0], model.reconstruct(a), atol=1e-5)
     np.testing.assert_allclose(lines[:, -1], model.reconstruct(b), atol=1e-5)
-    with pytest.raises(ValueError, match=r"as many samples\. Received: 3 and 2"):
+    with pytest.raises(ValueError, match=r"the same number of samples\. Received: 3 and 2"):
         model.interpolate(a, b[:2])
     np.testing.assert_array_equal(model.generate(4, seed=1), model.generate(4, seed=1))
 

@@ -20,7 +20,7 @@ class Rows:
     """Arrays in memory whose rows are gathered by index, shuffled anew every epoch.
 
     Attributes:
-        columns: (x,), (x, y) or (x, y, sample weights), arrays of as many rows.
+        columns: (x,), (x, y) or (x, y, sample weights), arrays of the same number of rows.
         batch_size: Rows in a batch.
         shuffle: Whether every epoch has an order of its own.
         seed: Integer that fixes these orders, or None.

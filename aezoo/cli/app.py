@@ -162,7 +162,7 @@ def encode(
     source: Annotated[str, typer.Argument(help="Data to encode, as --data takes it.")],
     out: Annotated[pathlib.Path, typer.Option(help="The .npz file with codes, and labels if any.")],
     split: Annotated[str, typer.Option(help="Split of the source.")] = "train",
-    limit: Annotated[int | None, typer.Option(help="At most so many samples.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Maximum number of samples.")] = None,
     data_dir: Annotated[str | None, typer.Option(help="Where TFDS finds its data.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
 ) -> None:
@@ -198,7 +198,7 @@ def evaluate(
         str | None, typer.Option(help="Data, as `aezoo train` takes it (that of the runs).")
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(help="At most so many samples to measure, and to fit to.")
+        int | None, typer.Option(help="Maximum number of samples to measure, and to fit to.")
     ] = None,
     data_dir: Annotated[str | None, typer.Option(help="Where TFDS finds its data.")] = None,
     out: Annotated[
@@ -223,7 +223,7 @@ def transfer(
     seeds: Annotated[int, typer.Option(help="Repetitions with other labelled samples.")] = 5,
     steps: Annotated[int, typer.Option(help="Gradient steps of the fine-tuning.")] = 300,
     pooling: Annotated[str | None, typer.Option(help="mean, max or flatten.")] = None,
-    limit: Annotated[int | None, typer.Option(help="At most so many training samples.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Maximum number of training samples.")] = None,
     data_dir: Annotated[str | None, typer.Option(help="Where TFDS finds its data.")] = None,
     out: Annotated[pathlib.Path | None, typer.Option(help="Folder for the results (RUN).")] = None,
 ) -> None:
@@ -237,7 +237,7 @@ def transfer(
 def detect(
     run: Annotated[pathlib.Path, typer.Argument(help="A run folder, or one with a detector.")],
     source: Annotated[str, typer.Argument(help="Data to look through, as --data takes it.")],
-    out: Annotated[pathlib.Path, typer.Option(help="The .csv file with a row a sample.")],
+    out: Annotated[pathlib.Path, typer.Option(help="The .csv file with one row per sample.")],
     normal: Annotated[
         str | None, typer.Option(help="Normal data that RUN was not trained on (what it held out).")
     ] = None,
@@ -246,7 +246,7 @@ def detect(
         str | None, typer.Option(help="reconstruction, mahalanobis, nearest or likelihood.")
     ] = None,
     split: Annotated[str | None, typer.Option(help="Split of SOURCE (test, or train).")] = None,
-    limit: Annotated[int | None, typer.Option(help="At most so many samples.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Maximum number of samples.")] = None,
     data_dir: Annotated[str | None, typer.Option(help="Where TFDS finds its data.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
 ) -> None:

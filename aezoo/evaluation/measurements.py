@@ -19,12 +19,15 @@ from aezoo.transfer._probes import neighbour_probe, probe
 
 KEPT_VALUES = 10_000_000  # numbers of samples that are kept for pictures and timings
 KEPT_SAMPLES = 1500
-TIMED_SAMPLES = 4096  # so many at least, repeated where there are fewer
+TIMED_SAMPLES = 4096  # at least this number, repeated where there are fewer
 EXTREMES = 8
 PROBE_VALUES = 50_000_000  # numbers of codes that are kept for the probes, evenly spread
 LARGEST_CODE = 1024  # a larger one with places is averaged over them for the probes
 CLUSTER_SAMPLES = 10_000
-PCA_FEATURES, PCA_SAMPLES = 4096, 4096  # above so many features PCA sees so many samples
+PCA_FEATURES, PCA_SAMPLES = (
+    4096,
+    4096,
+)  # with more features than the first, PCA sees the second number of samples
 CLIPS = {(0, 1): "clip", (-1, 1): "hard_tanh", (0, math.inf): "relu"}  # what cuts to a range
 
 
@@ -245,7 +248,7 @@ def speed(model, x) -> dict[str, float]:
 
 
 def sizes(model) -> dict:
-    """Parameters, size of the code, and bits where the code has so many."""
+    """Parameters, size of the code, and bits where the code is counted in bits."""
     found = {"parameters": model.count_params()}
     if model.code_size is not None:
         found["code_size"] = model.code_size

@@ -57,7 +57,7 @@ def evaluate(
             are cut to [0, 1]. Where the data do not lie there, in standard deviations of the
             data.
         pooling: As in `aezoo.transfer.features`; None takes whole codes up to 1,024 values.
-        limit: At most so many samples to measure, and to fit to.
+        limit: Maximum number of samples to measure, and to fit to.
         data_dir: As in `aezoo.data.load`.
         histories: From a model's name to its history, for the learning curves; None takes
             that of the last `fit`.

@@ -90,7 +90,7 @@ def find_data(shape, data, labels, train, limit, data_dir) -> tuple[Part, Part]:
         labels: Those of an array, or None.
         train: As `data`, also (x, labels); None takes the training split of a source, else
             four fifths of the data.
-        limit: At most so many samples of either part.
+        limit: Maximum number of samples of either part.
         data_dir: As in `aezoo.data.load`.
     """
     options = {"image_size": shape[:2] if len(shape) == 3 else None, "limit": limit}

@@ -41,7 +41,7 @@ def as_array(data):
             array = np.asarray(data)
         except ValueError as error:
             raise ValueError(
-                "Data must be numbers, of as many in each sample. "
+                "Data must be numbers, the same number of them in each sample. "
                 f"Received: a {type(data).__name__} of uneven parts"
             ) from error
         return array

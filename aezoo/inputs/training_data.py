@@ -244,7 +244,7 @@ class BatchCheck:
             check_inputs(targets, self.output_shape, "Targets", where)
             if len(targets) != len(inputs):
                 raise ValueError(
-                    f"Targets must be as many as the inputs, {len(inputs)}. "
+                    f"Targets must have the same number of samples as the inputs, {len(inputs)}. "
                     f"Received: {len(targets)}{where}"
                 )
             check_values(inputs, -np.inf, np.inf, where=where)

@@ -19,7 +19,7 @@ class VectorQuantizer(keras.layers.Layer):
         commitment_weight: Of the mean squared distance from the nearest entries, in the loss.
         update: "ema": entries are moving averages of the vectors that chose them; "gradient":
             they are trained by the same distance.
-        decay: Of the moving averages, a step.
+        decay: Of the moving averages, per step.
         seed: Integer that fixes the revival of entries out of use, or None.
 
     Input and output are (batch, ..., dimension). An entry whose moving use falls below a tenth

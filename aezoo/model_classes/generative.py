@@ -60,7 +60,7 @@ class GenerationMixin:
             Array (samples, steps, *input_shape).
 
         Raises:
-            ValueError: if `a` and `b` are not as many, or `steps` is below 1.
+            ValueError: if `a` and `b` differ in their number of samples, or `steps` is below 1.
         """
         ends = (self.encode(x, batch_size, labels=labels) for x in (a, b))
         codes = self._line(*ends, steps)
@@ -79,7 +79,8 @@ class GenerationMixin:
         check_positive_integer("steps", steps)
         if len(first) != len(last):
             raise ValueError(
-                f"`a` and `b` must hold as many samples. Received: {len(first)} and {len(last)}"
+                "`a` and `b` must hold the same number of samples. "
+                f"Received: {len(first)} and {len(last)}"
             )
         shares = np.linspace(0, 1, steps, dtype="float32")[:, None]
         return first[:, None] * (1 - shares) + last[:, None] * shares
@@ -194,7 +195,7 @@ class VariationalAutoencoder(GenerationMixin, Autoencoder):
         return joined(found)
 
     def _log_mean(self, likelihood, inputs, parameters, samples, generator):
-        """log p(x) of a few samples, from so many codes for each."""
+        """log p(x) of a few samples, from this number of codes for each."""
         mean, log_variance = (np.repeat(part, samples, 0) for part in self._parts(parameters))
         noise = generator.standard_normal(mean.shape, "float32")
         codes = mean + np.exp(0.5 * log_variance) * noise

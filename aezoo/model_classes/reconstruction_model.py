@@ -205,7 +205,7 @@ class ReconstructionModel(PixelRule, keras.Model):
         y = as_array(y)
         x = check_training_data(self, as_array(x), y, options.get("steps_per_epoch"))
         if y is None and options.get("sample_weight") is not None:
-            y = x  # without targets Keras would pass the weights over
+            y = x  # without targets Keras would ignore the weights
         if validation_split and validation_data is None:
             x, y, options, validation_data = split_arrays(x, y, options, validation_split)
         if validation_data is not None:

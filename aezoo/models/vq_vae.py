@@ -173,7 +173,7 @@ def vq_vae(
         positions: For "dense": number of entries in a code.
         activation: Keras activation of the hidden layers.
         update: "ema" or "gradient".
-        decay: Of the moving averages, a step.
+        decay: Of the moving averages, per step.
         commitment_weight: Weight of the distance in the encoder's loss.
         output_activation: Keras activation of the reconstruction: "sigmoid" for pixels
             and other data in [0, 1], None for any other.

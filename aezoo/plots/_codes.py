@@ -48,7 +48,7 @@ def code_map(
     labels = None if labels is None else np.asarray(as_array(labels))
     if labels is not None and labels.shape != codes.shape[:1]:
         raise ValueError(
-            f"`labels` must be None or one a sample, {codes.shape[:1]}. "
+            f"`labels` must be None or one per sample, {codes.shape[:1]}. "
             f"Received: shape {labels.shape}"
         )
     points = _projected(codes.reshape(len(codes), -1).astype("float32"), method, seed)
@@ -85,7 +85,7 @@ def traversals(
     Args:
         model: An `Autoencoder`.
         x: Array (samples, *input_shape) whose codes give mean and directions.
-        directions: At most so many, strongest first.
+        directions: Maximum number of directions, strongest first.
         steps: Columns.
         reach: How far both ends are from the middle, in standard deviations.
         title: Title of the figure, or None.

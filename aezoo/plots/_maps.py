@@ -22,7 +22,7 @@ def heat_maps(x, maps, title: str | None = None) -> Figure:
         A matplotlib figure.
 
     Raises:
-        ValueError: if `x` and `maps` are not as many.
+        ValueError: if `x` and `maps` differ in their number of samples.
 
     Example:
 
@@ -34,7 +34,8 @@ def heat_maps(x, maps, title: str | None = None) -> Figure:
     x, maps = unit(x), unit(maps, "maps")
     if len(x) != len(maps) or not len(x):
         raise ValueError(
-            f"`x` and `maps` must hold as many samples. Received: {len(x)} and {len(maps)}"
+            "`x` and `maps` must hold the same number of samples. "
+            f"Received: {len(x)} and {len(maps)}"
         )
     figure = Figure(figsize=(len(x) + 1.6, 2.1 + (0.3 if title else 0)), layout="constrained")
     axes = figure.subplots(2, len(x), squeeze=False)

@@ -50,7 +50,7 @@ def reconstructions(models: dict, x, title: str | None = None, *, size: float = 
 
     Args:
         models: From a row's label to an `Autoencoder`.
-        x: Array (samples, *input_shape), a column each.
+        x: Array (samples, *input_shape), one column per sample.
         title: As in `image_rows`.
         size: As in `image_rows`.
 
@@ -77,7 +77,7 @@ def worst_and_best(
     Args:
         models: From a row's label to an `Autoencoder`; the first one chooses the samples.
         x: Array (samples, *input_shape) to choose from.
-        columns: At most so many of either.
+        columns: Maximum number of samples of either kind.
         title: As in `image_rows`.
         size: As in `image_rows`.
 
@@ -160,7 +160,7 @@ def _columns(sample):
 
 
 def _figure(columns: int, rows: int, size: float, extra: float) -> Figure:
-    """A figure for so many samples; small ones lie closer than matplotlib leaves them."""
+    """A figure for this number of samples; small ones lie closer than matplotlib leaves them."""
     width = columns * size + 1.6 * min(1, 2 * size)
     figure = Figure(figsize=(width, rows * size + extra), layout="constrained")
     if size < 1:

@@ -195,7 +195,8 @@ def check_h5(file: h5py.File) -> dict[str, tuple[int, ...]]:
     """The shape of each array of a weights file, none of which was read.
 
     Raises:
-        Refused: if one is not numbers that are stored as Keras stores them, as many as it says.
+        Refused: if one is not numbers that are stored as Keras stores them, or has another size
+            than it states.
     """
     shapes, seen, total = {}, set(), 0
     waiting = [("", file)]

@@ -18,7 +18,7 @@ def naming_disk_errors(path):
         if "Received: " in str(error):
             raise
         reason = error.strerror or str(error).splitlines()[0]
-        named = OSError(f"The place must have room and be writable ({reason}). Received: {path}")
+        named = OSError(f"The disk must have room and be writable ({reason}). Received: {path}")
         named.errno = error.errno
         raise named from error
 

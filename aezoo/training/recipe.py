@@ -114,7 +114,7 @@ def train(
         augment: Strength of the affine maps, see `AffineCorruption`, that training images
             undergo, input and target alike; 0 is none. 0.05 serves small data sets.
         image_size: As in `aezoo.data.load`.
-        limit: At most so many training samples.
+        limit: Maximum number of training samples.
         seed: Integer that fixes the order of the samples and the augmentation; None draws
             one, which config.json keeps.
         data_dir: As in `aezoo.data.load`.

@@ -158,7 +158,7 @@ class RunFolder:
         self._save(model, MODEL)
 
     def remove_checkpoints(self, but: int | None = None) -> None:
-        """Removes all checkpoints, or all but the one behind so many epochs."""
+        """Removes all checkpoints, or all but the one of this number of epochs."""
         for epochs, path in self._checkpoints():
             if epochs != but:
                 path.unlink()

@@ -17,7 +17,7 @@ def features(model, data, *, pooling: str | None = None, batch_size: int = 256) 
     Args:
         model: An `Autoencoder`, an encoder, or any Keras model with one input.
         data: Array (samples, *input_shape), or a dataset of batches of it, which is
-            streamed; labels behind the inputs are passed over.
+            streamed; labels behind the inputs are ignored.
         pooling: What is made of codes with places, (batch, ..., channels): "mean" or "max"
             over the places, "flatten", or None for "mean". Codes (batch, size) stay.
         batch_size: How many samples of an array go through at once.

@@ -16,7 +16,7 @@ from aezoo.model_classes.pooling import encoder_of, pooled
 from aezoo.transfer._features import features
 
 REGULARIZATIONS = (0.001, 0.01, 0.1, 1.0, 10.0)
-CHOICE_SAMPLES = 10_000  # at most so many decide on the regularisation
+CHOICE_SAMPLES = 10_000  # maximum number that decides on the regularisation
 
 
 @dataclasses.dataclass
