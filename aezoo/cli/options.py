@@ -64,7 +64,7 @@ def _kinds(key, function) -> list[type]:
     annotation = inspect.signature(function).parameters[key].annotation
     if isinstance(annotation, str):  # of a file with `from __future__ import annotations`
         try:
-            annotation = hints_of(inspect.unwrap(function))[key]
+            annotation = hints_of(function)[key]
         except NameError:  # imported for type checkers alone
             return [str]
     return kinds(annotation)

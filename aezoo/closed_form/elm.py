@@ -13,7 +13,7 @@ from keras import layers
 from aezoo.closed_form._linear_algebra import ridge
 from aezoo.closed_form._model import ClosedForm, closed_form
 from aezoo.closed_form._stages import Solver, Stage, flat_input, make_network, reconstruction
-from aezoo.inputs.annotations import Activation, AnyShape, NonNegative, Seed, Size, SizesOrNone
+from aezoo.inputs.annotations import Activation, AnyShape, NonNegative, Seed, Size, SizesOrEmpty
 from aezoo.layers.clip import OutputActivation
 from aezoo.layers.seeds import Seeds
 from aezoo.models._registry import register
@@ -25,7 +25,7 @@ def elm_ae(
     input_shape: AnyShape = (),
     latent_dim: Size = 64,
     *,
-    hidden_units: SizesOrNone = (),
+    hidden_units: SizesOrEmpty = (),
     activation: Activation = "sigmoid",
     regularization: NonNegative | None = None,
     output_activation: OutputActivation = None,

@@ -2,7 +2,8 @@
 
 `validated` checks arguments by the annotations of a function, through pydantic, and says in one
 sentence what is wrong; the command line makes its options of the same annotations. A text in an
-annotation is what stands in that sentence behind "must be".
+annotation is what stands in that sentence behind "must be"; the checks themselves are those of
+`aezoo.inputs.arguments`, whose own sentences name an argument that is not known here.
 """
 
 from __future__ import annotations
@@ -17,11 +18,17 @@ from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Annotated, Literal
 
-import numpy as np
-from annotated_types import Ge, Interval
+from annotated_types import Ge, Interval, MinLen
 from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 
-from aezoo.inputs.arguments import LARGEST, is_integer, nearest
+from aezoo.inputs.arguments import (
+    LARGEST,
+    check_activation,
+    check_flag,
+    check_input_shape,
+    is_integer,
+    nearest,
+)
 
 
 def _integer(value) -> int:
@@ -37,9 +44,7 @@ def _real(value) -> float:
 
 
 def _flag(value) -> bool:
-    if not isinstance(value, (bool, np.bool_)):
-        raise ValueError
-    return bool(value)
+    return check_flag("", value)
 
 
 def _sequence(value) -> tuple:
@@ -51,31 +56,13 @@ def _sequence(value) -> tuple:
     return tuple(value)
 
 
-def _not_empty(value) -> tuple:
-    if len(_sequence(value)) == 0:
-        raise ValueError
-    return value
-
-
 def _activation(value):
-    import keras
-
-    try:
-        keras.activations.get(value)
-    except TypeError as error:
-        raise ValueError from error
+    check_activation("", value)
     return value
 
 
 def _shape(*ranks: int) -> Callable:
-    def check(value):
-        shape = _sequence(value)
-        sizes = all(is_integer(size) and size > 0 for size in shape)
-        if len(shape) not in ranks or not sizes or math.prod(shape) > LARGEST:
-            raise ValueError
-        return tuple(map(int, shape))
-
-    return check
+    return functools.partial(check_input_shape, ranks=ranks)
 
 
 _SHAPE = "the shape of one sample without the batch, {}, of positive integers"
@@ -102,11 +89,11 @@ Integer = Annotated[int, BeforeValidator(_integer)]
 Size = Annotated[Integer, Interval(ge=1, le=LARGEST), "a positive integer"]
 Sizes = Annotated[
     tuple[Size, ...],
-    BeforeValidator(_not_empty),
     BeforeValidator(_sequence),
+    MinLen(1),
     "a tuple of positive integers, at least one",
 ]
-SizesOrNone = Annotated[
+SizesOrEmpty = Annotated[
     tuple[Size, ...], BeforeValidator(_sequence), "a tuple of positive integers"
 ]
 Seed = Annotated[

@@ -42,15 +42,16 @@ Model = TypeVar("Model")
 def register(factory: Callable[P, Model]) -> Callable[P, Model]:
     """Adds a factory to the zoo under its own name.
 
-    A call is checked by the annotations of the factory, which see `aezoo.inputs.annotations`.
-    `**shared` in its signature stands for the arguments that every model takes, and
-    `autoencoder` documents and takes them. Where `weights` is a tag or a folder of pretrained
-    weights, their card gives the arguments. The models that it returns remember the call that
-    made them, as `model.recipe` (`{"model": name, "arguments": {...}}`), so that a run folder
-    can tell it.
+    A call is checked by the annotations of the factory (see `aezoo.inputs.annotations`).
+    `**shared` in its signature stands for the arguments that every model takes
+    (`aezoo.models._shared.Shared`) and that go on to `autoencoder`. Where `weights` is a tag or a
+    folder of pretrained weights, their card gives the arguments. The models that it returns
+    remember the call that made them, as `model.recipe` (`{"model": name, "arguments": {...}}`),
+    so that a run folder can tell it.
     """
     name, own = factory.__name__, inspect.signature(factory).parameters
-    signature, hints = complete_signature(factory), complete_hints(factory)
+    hints = complete_hints(factory)
+    signature = complete_signature(factory, hints)
     PARAMETERS[name] = signature.parameters
     defaults = {}  # annotations make something of them too, such as a function of "clip"
     if SHARED in own:

@@ -72,16 +72,16 @@ def complete_hints(factory) -> dict[str, object]:
     return {**shared, **hints}
 
 
-def complete_signature(factory) -> inspect.Signature:
-    """The signature of a factory with the shared arguments by name."""
+def complete_signature(factory, hints: dict) -> inspect.Signature:
+    """The signature of a factory with the shared arguments by name, and its `complete_hints`."""
     parameters = dict(inspect.signature(factory).parameters)
     if parameters.pop(SHARED, None) is not None:
         for key, default in {**DEFAULTS, "name": factory.__name__}.items():
             by_name = inspect.Parameter.KEYWORD_ONLY
             parameters.setdefault(key, inspect.Parameter(key, by_name, default=default))
-    hints = {key: plain(hint) for key, hint in complete_hints(factory).items()}
     shown = [
-        each.replace(annotation=hints.get(key, each.annotation)) for key, each in parameters.items()
+        each.replace(annotation=plain(hints.get(key, each.annotation)))
+        for key, each in parameters.items()
     ]
     return inspect.Signature(shown)
 

@@ -15,7 +15,7 @@ from aezoo.inputs.annotations import (
     Seed,
     Size,
     Sizes,
-    SizesOrNone,
+    SizesOrEmpty,
 )
 from aezoo.layers._draws import EvaluationDraws
 from aezoo.layers.reporting import add_penalty, reporting
@@ -33,10 +33,10 @@ def adversarial_ae(
     latent_dim: Size = 8,
     *,
     architecture: Architecture = "dense",
-    hidden_units: SizesOrNone = (512, 256),
+    hidden_units: SizesOrEmpty = (512, 256),
     filters: Sizes = (32, 64),
     activation: Activation = "silu",
-    discriminator_units: SizesOrNone = (128, 128),
+    discriminator_units: SizesOrEmpty = (128, 128),
     adversarial_weight: NonNegative = 0.01,
     output_activation: Activation = "sigmoid",
     seed: Seed = None,

@@ -7,7 +7,7 @@ from typing import Literal, Unpack
 import keras
 from keras import layers, ops
 
-from aezoo.inputs.annotations import Activation, AnyShape, NonNegative, Seed, Size, SizesOrNone
+from aezoo.inputs.annotations import Activation, AnyShape, NonNegative, Seed, Size, SizesOrEmpty
 from aezoo.layers._draws import EvaluationDraws
 from aezoo.layers.reporting import add_penalty, reporting
 from aezoo.layers.seeds import Seeds
@@ -31,7 +31,7 @@ def contractive_ae(
     latent_dim: Size = 128,
     *,
     penalty_weight: NonNegative = 0.1,
-    hidden_units: SizesOrNone = (),
+    hidden_units: SizesOrEmpty = (),
     activation: Literal["sigmoid", "tanh", "relu", "linear"] = "sigmoid",
     output_activation: Activation = "sigmoid",
     seed: Seed = None,

@@ -13,7 +13,7 @@ from aezoo.inputs.annotations import (
     Seed,
     Size,
     Sizes,
-    SizesOrNone,
+    SizesOrEmpty,
 )
 from aezoo.layers.corruption import Corruption, make_corruption
 from aezoo.layers.seeds import Seeds
@@ -35,7 +35,7 @@ def denoising_ae(
     level: NonNegative = 0.5,
     clip: Flag = True,
     filters: Sizes = (16, 64),
-    hidden_units: SizesOrNone = (512, 128),
+    hidden_units: SizesOrEmpty = (512, 128),
     activation: Activation = "silu",
     latent_activation: Activation = None,
     output_activation: Activation = "sigmoid",

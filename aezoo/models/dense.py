@@ -7,7 +7,7 @@ from typing import Unpack
 import keras
 from keras import layers
 
-from aezoo.inputs.annotations import Activation, AnyShape, Seed, Size, SizesOrNone
+from aezoo.inputs.annotations import Activation, AnyShape, Seed, Size, SizesOrEmpty
 from aezoo.layers.seeds import Seeds, output_dtype
 from aezoo.model_classes.autoencoder import Autoencoder
 from aezoo.models._build import autoencoder
@@ -20,7 +20,7 @@ def dense_ae(
     input_shape: AnyShape = (),
     latent_dim: Size = 32,
     *,
-    hidden_units: SizesOrNone = (512, 128),
+    hidden_units: SizesOrEmpty = (512, 128),
     activation: Activation = "gelu",
     latent_activation: Activation = None,
     output_activation: Activation = "sigmoid",

@@ -78,7 +78,7 @@ class MaskedLoss(keras.losses.Loss):
         return {**super().get_config(), **config, "normalize_patches": self.normalize_patches}
 
 
-WHOLE = 16  # one sample of this number is not masked in training, so that whole images are learnt
+WHOLE = 16  # one in this many samples is not masked in training, so that whole images are learnt
 
 
 @register

@@ -15,7 +15,7 @@ from aezoo.inputs.annotations import (
     Number,
     Seed,
     Size,
-    SizesOrNone,
+    SizesOrEmpty,
 )
 from aezoo.layers.reporting import add_batch_penalty, add_penalty, batch_mean, reporting
 from aezoo.layers.seeds import Seeds
@@ -37,7 +37,7 @@ def sparse_ae(
     penalty: Literal["l1", "kl", "top_k"] = "l1",
     penalty_weight: NonNegative | None = None,
     rate: Annotated[Number, Interval(ge=1e-6, le=1 - 1e-6)] = 0.1,
-    hidden_units: SizesOrNone = (512,),
+    hidden_units: SizesOrEmpty = (512,),
     activation: Activation = "relu",
     output_activation: Activation = "sigmoid",
     seed: Seed = None,

@@ -18,7 +18,7 @@ from aezoo.inputs.annotations import (
     Seed,
     Size,
     Sizes,
-    SizesOrNone,
+    SizesOrEmpty,
 )
 from aezoo.layers.sampling import LogVariance, MaximumMeanDiscrepancy, Sampling
 from aezoo.layers.seeds import Seeds, output_dtype
@@ -41,7 +41,7 @@ def vae(
     latent_dim: Size = 32,
     *,
     architecture: Architecture = "dense",
-    hidden_units: SizesOrNone = (512, 256),
+    hidden_units: SizesOrEmpty = (512, 256),
     filters: Sizes = (32, 64),
     activation: Activation = "silu",
     likelihood: Literal["bernoulli", "gaussian"] = "bernoulli",

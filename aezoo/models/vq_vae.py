@@ -18,7 +18,7 @@ from aezoo.inputs.annotations import (
     Share,
     Size,
     Sizes,
-    SizesOrNone,
+    SizesOrEmpty,
 )
 from aezoo.inputs.arguments import check_input_shape
 from aezoo.inputs.arrays import as_array, to_numpy
@@ -142,7 +142,7 @@ def vq_vae(
     codebook_size: Size = 512,
     architecture: Architecture = "conv",
     filters: Sizes = (32, 64),
-    hidden_units: SizesOrNone = (512,),
+    hidden_units: SizesOrEmpty = (512,),
     positions: Size = 32,
     activation: Activation = "silu",
     update: Literal["ema", "gradient"] = "ema",

@@ -14,7 +14,7 @@ from aezoo.inputs.annotations import (
     Seed,
     Size,
     Sizes,
-    SizesOrNone,
+    SizesOrEmpty,
 )
 from aezoo.layers.sampling import MaximumMeanDiscrepancy
 from aezoo.layers.seeds import Seeds
@@ -33,7 +33,7 @@ def wae(
     latent_dim: Size = 8,
     *,
     architecture: Architecture = "dense",
-    hidden_units: SizesOrNone = (512, 256),
+    hidden_units: SizesOrEmpty = (512, 256),
     filters: Sizes = (32, 64),
     activation: Activation = "silu",
     mmd_weight: NonNegative = 10.0,
