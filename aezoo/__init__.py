@@ -9,7 +9,8 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name):
-    """A public name, at whose first use Keras is imported: `aezoo --help` needs none."""
+    """A public name; the first use of one imports Keras, which `aezoo --help` does not need."""
+    # The import below looks here for `_public` first, and without this check would never end.
     if not name.startswith("_"):
         from aezoo import _public
 

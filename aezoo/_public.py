@@ -1,5 +1,6 @@
 """The public names: `aezoo.NAME` is what this module has under that name."""
 
+# Type checkers take a name for public where it is imported `as` itself.
 from aezoo import anomaly as anomaly
 from aezoo import callbacks as callbacks
 from aezoo import data as data

@@ -12,7 +12,7 @@ import time
 import keras
 import numpy as np
 
-from aezoo.backends.engine import workers_of
+from aezoo.backends.engine import scope_of, workers_of
 from aezoo.inputs.arguments import check_number, check_positive_integer
 from aezoo.inputs.arrays import batches, inputs_of, to_numpy
 
@@ -20,11 +20,11 @@ from aezoo.inputs.arrays import batches, inputs_of, to_numpy
 class Progress(keras.callbacks.Callback):
     """One progress bar for a whole training, with the time left.
 
-    In a terminal a bar that moves with the batches; elsewhere a line an epoch.
+    In a terminal it is a bar that moves with the batches; elsewhere one line per epoch.
 
     Args:
-        epochs: Number of epochs in all.
-        stream: Where it is written; None is the standard error stream.
+        epochs: Total number of epochs.
+        stream: Where to write; None is the standard error stream.
 
     Example:
 
@@ -35,7 +35,8 @@ class Progress(keras.callbacks.Callback):
     epoch 1/1 loss 0... mse 0... (...s, 0:00:00 left)
     """
 
-    sees_blocks = True  # it may be told of many batches at once
+    # The fused loop may call it once per block of steps, which is enough for a bar.
+    sees_blocks = True
 
     def __init__(self, epochs: int, stream=None):
         super().__init__()
@@ -49,6 +50,7 @@ class Progress(keras.callbacks.Callback):
         self._first = None
         self._start = time.perf_counter()
         if self._stream.isatty():
+            # Only a terminal needs Rich, whose class `Progress` has that name in this method alone.
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -68,6 +70,7 @@ class Progress(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         if self._bar is not None and self.params.get("steps"):
+            # Keras numbers a block by the end of a full one, which may lie beyond the last step.
             done = self._epoch + min(1, (batch + 1) / self.params["steps"])
             self._bar.update(self._task, completed=done)
 
@@ -78,6 +81,7 @@ class Progress(keras.callbacks.Callback):
         if self._bar is not None:
             self._bar.update(self._task, completed=epoch + 1, description=text)
             return
+        # A training that is resumed begins at a later epoch, so only epochs of this one count.
         done = epoch + 1 - self._first
         left = int((now - self._start) / done * (self._epochs - epoch - 1))
         clock = f"{left // 3600}:{left // 60 % 60:02}:{left % 60:02}"
@@ -87,77 +91,91 @@ class Progress(keras.callbacks.Callback):
         self.close()
 
     def close(self):
-        """Takes the bar away; for a training that was interrupted."""
+        """Removes the bar, also after a training that was interrupted."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
 
 
 class StopOnNaN(keras.callbacks.Callback):
-    """Stops at the end of the first epoch whose loss is not finite, and goes back before it.
+    """Stops after the first epoch whose loss is not finite, and restores the state before it.
 
-    Model and optimizer then are what they were at the end of the epoch before.
-
-    Keras's `TerminateOnNaN` looks at every batch, which costs the speed of training.
+    Model and optimizer then have the values that they had at the end of the epoch before.
     """
 
     failed_epoch: int | None = None
 
     def on_epoch_begin(self, epoch, logs=None):
-        kept = [*self.model.weights, *self.model.optimizer.variables]
-        self._kept = [
-            (variable, to_numpy(keras.ops.convert_to_tensor(variable))) for variable in kept
-        ]
+        self._kept = self._state()
 
     def on_epoch_end(self, epoch, logs=None):
+        # Keras's `TerminateOnNaN` looks at the loss of every batch, which costs speed; one batch
+        # that is not finite makes the mean over the epoch so as well.
         if not np.isfinite((logs or {}).get("loss", 0.0)):
             self.failed_epoch = epoch
             self.model.stop_training = True
-            self._go_back()
+            self._go_back(self._kept)
 
     def first_to_fail(self, data) -> str:
-        """Which term of the loss is the first that is not finite, and at which step.
+        """Names the first term of the loss that is not finite, and its step.
 
-        Trains the failed epoch again, batch by batch, and goes back before it.
+        Trains the failed epoch again, batch by batch, and restores the state before it.
 
         Args:
-            data: The dataset that was trained on.
+            data: The dataset of the training.
         """
+        # The optimizer may be another one than in `fit`, as the recipe compiles again after it.
+        before = self._state()
         found = "no term did when the epoch was trained again"
         for step, batch in enumerate(batches(data)):
             terms = self.model.train_on_batch(inputs_of(batch), return_dict=True)
             bad = [name for name, value in terms.items() if not np.all(np.isfinite(value))]
             if bad:
                 terms = [name for name in bad if name != "loss"]
+                # All terms fail at once only if the weights were not finite before this step:
+                # then the gradient of the step before made them so.
                 all_of_them = len(bad) == len(self.model.metrics_names)
                 what = "the gradient of the step before" if all_of_them else " and ".join(terms)
                 found = f"{what or 'loss'} went first, at step {step + 1}"
                 break
-        self._go_back()
+        self._go_back(before)
         return found
 
-    def _go_back(self):
-        for variable, value in self._kept:
+    def _state(self):
+        """All variables of model and optimizer, each with its value."""
+        # Copies on the host, because the steps of the epoch overwrite variables in place.
+        kept = [*self.model.weights, *self.model.optimizer.variables]
+        return [(variable, to_numpy(keras.ops.convert_to_tensor(variable))) for variable in kept]
+
+    def _go_back(self, state):
+        for variable, value in state:
             variable.assign(value)
-        known = {id(variable) for variable, _ in self._kept}
-        for variable in self.model.optimizer.variables:
-            if id(variable) not in known:  # the first step made it
-                variable.assign(keras.ops.zeros(variable.shape, variable.dtype))
+        known = {id(variable) for variable, _ in state}
+        optimizer = self.model.optimizer
+        if all(id(variable) in known for variable in optimizer.variables):
+            return
+        # Its first step made moments and the like, which do not all begin at 0: a new one tells.
+        with scope_of(self.model):
+            fresh = type(optimizer).from_config(optimizer.get_config())
+            fresh.build(self.model.trainable_variables)
+        for variable, start in zip(optimizer.variables, fresh.variables, strict=True):
+            if id(variable) not in known:
+                variable.assign(to_numpy(keras.ops.convert_to_tensor(start)))
 
 
 class TimeBudget(keras.callbacks.Callback):
-    """Ends a training when its time is over, within an epoch too.
+    """Ends a training when its time is over, also in the middle of an epoch.
 
-    Time counts from the beginning of `fit`, so that compilation is part of it. The learning
-    rate falls along a cosine to 0 by then, unless the optimizer has a schedule of its own;
-    afterwards it is what it was.
+    Time counts from the beginning of `fit`, so it includes compilation. The learning rate falls
+    along a cosine to 0 in that time, unless the optimizer has a schedule of its own; after the
+    training it has its first value again.
 
     Args:
         seconds: How long the training may take.
         decay: Whether the learning rate falls.
 
     Raises:
-        ValueError: in `fit`, where several workers train, whose clocks differ.
+        ValueError: in `fit`, if several workers train, as their clocks differ.
 
     Example:
 
@@ -169,6 +187,7 @@ class TimeBudget(keras.callbacks.Callback):
     True
     """
 
+    # Told once per block, it may end a training late, by up to one block of steps.
     sees_blocks = True
 
     def __init__(self, seconds: float, decay: bool = True):
@@ -180,12 +199,14 @@ class TimeBudget(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         workers = workers_of(self.model).workers
         if workers > 1:
+            # A worker that stops a step early would leave the others waiting for its gradients.
             raise ValueError(
-                "`TimeBudget` must be left out where several workers train, as each has a clock "
-                f"of its own. Received: {workers} workers"
+                "`TimeBudget` must be left out when several workers train, as each has its own "
+                f"clock. Received: {workers} workers"
             )
         self._begun = time.perf_counter()
         config = inner_optimizer(self.model.optimizer).get_config()
+        # In the config a schedule is a dictionary; Keras refuses to set a rate in its place.
         if self._decay and not isinstance(config.get("learning_rate"), dict):
             self._peak = config["learning_rate"]
 
@@ -203,10 +224,10 @@ class TimeBudget(keras.callbacks.Callback):
 
 
 class InterruptGently(keras.callbacks.Callback):
-    """Lets the first Ctrl-C or SIGTERM end a training between two steps, not in a file's middle.
+    """Lets the first Ctrl-C or SIGTERM end a training between two steps, not within a file.
 
     `fit` then raises KeyboardInterrupt, or its subclass `Terminated`. A second signal interrupts
-    at once. A handler of SIGTERM that the program has set itself stays.
+    at once. A handler of SIGTERM that the program has set itself stays in place.
     """
 
     sees_blocks = True
@@ -217,21 +238,24 @@ class InterruptGently(keras.callbacks.Callback):
         self._before = {}
 
     def on_train_begin(self, logs=None):
+        # Python lets only the main thread set the handlers of signals.
         if threading.current_thread() is threading.main_thread():
             numbers = [signal.SIGINT]
             if signal.getsignal(signal.SIGTERM) in (signal.SIG_DFL, _terminate):
                 numbers.append(signal.SIGTERM)
             for number in numbers:
+                # A second `fit` finds our own handler, which must not replace the original here.
                 self._before.setdefault(number, signal.signal(number, self._ask))
 
     def on_train_batch_end(self, batch, logs=None):
         if self._asked is not None:
             raise Terminated if self._asked == signal.SIGTERM else KeyboardInterrupt
 
+    # Answers a signal that came in the validation or while a checkpoint was written.
     on_epoch_end = on_train_batch_end
 
     def close(self):
-        """Gives the signals their usual meaning again."""
+        """Restores the handlers that were there before the training."""
         while self._before:
             signal.signal(*self._before.popitem())
 
@@ -251,10 +275,11 @@ def _terminate(number, frame):
 
 @contextlib.contextmanager
 def terminable():
-    """SIGTERM raises `Terminated`, so that files and locks are tidied up, in the main thread.
+    """SIGTERM raises `Terminated` in the main thread, so that files and locks are cleaned up.
 
-    A handler that the program has set itself stays.
+    A handler that the program has set itself stays in place.
     """
+    # By default SIGTERM ends the process at once, without running any `finally`.
     takes = (
         threading.current_thread() is threading.main_thread()
         and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
@@ -269,5 +294,6 @@ def terminable():
 
 
 def inner_optimizer(optimizer):
-    """The optimizer inside that which scales the loss under mixed_float16; else itself."""
+    """The optimizer inside the loss scaling of mixed_float16, or the optimizer itself."""
+    # The config of a `LossScaleOptimizer` has no learning rate of its own.
     return getattr(optimizer, "inner_optimizer", optimizer)

@@ -1,7 +1,7 @@
 """Registered Keras losses in nats per sample: the likelihoods of variational autoencoders.
 
-Each sums over the elements of a sample, so that it stands beside a divergence of the code as
-the evidence lower bound wants it.
+Each is summed over the elements of a sample, so that it can be added to a divergence of the code,
+as in the evidence lower bound.
 """
 
 import math
@@ -13,36 +13,15 @@ from aezoo.layers.reporting import batch_mean
 
 
 class NatsLoss(keras.losses.Loss):
-    """What the losses share: `nats`, one value a sample, and the rank that Keras expects.
+    """What the losses share: `nats`, one value per sample, and the rank that Keras expects."""
 
-    A `VariationalAutoencoder` that is compiled with one gives it the layer that draws the
-    codes, and the metric that reports the reconstruction.
-    """
-
-    sampling = None
-    reconstruction = None
-
-    def nats(self, y_true, y_pred):
-        """(batch,) from (batch, *shape) twice."""
+    def nats(self, y_true, y_pred, log_variance=None):
+        """(batch,) from (batch, *shape) twice, and a learnt log-variance where there is one."""
         raise NotImplementedError
 
     def call(self, y_true, y_pred):
-        samples = self.sampling.samples if self.sampling is not None else 1
-        drawn = samples > 1 and self.sampling.log_ratio is not None
-        if drawn:
-            values, reconstruction = self._importance_weighted(y_true, y_pred, samples)
-        else:
-            values = reconstruction = self.nats(y_true, y_pred)
-        if self.reconstruction is not None:
-            self.reconstruction.update_state(reconstruction)
-        return ops.reshape(values, (-1, *[1] * (len(y_true.shape) - 2)))
-
-    def _importance_weighted(self, y_true, y_pred, samples):
-        """The bound of Burda, Grosse and Salakhutdinov, 2016, from several codes a sample."""
-        nats = self.nats(ops.repeat(y_true, samples, 0), y_pred)
-        logs = ops.reshape(-nats - self.sampling.log_ratio, (-1, samples))
-        bound = ops.logsumexp(logs, -1) - math.log(samples)
-        return -bound, nats
+        # Keras multiplies by weights of the rank of the data without its last axis.
+        return ops.reshape(self.nats(y_true, y_pred), (-1, *[1] * (len(y_true.shape) - 2)))
 
 
 def _sum(values):
@@ -53,7 +32,7 @@ def _sum(values):
 class BernoulliLikelihood(NatsLoss):
     """Cross-entropy of elements in [0, 1] with the probabilities that the decoder returns.
 
-    It is a likelihood where the data are 0 and 1; of grey pixels it is the usual stand-in.
+    It is a likelihood if the data are 0 and 1; for grey pixels it is the usual substitute.
 
     Example:
 
@@ -65,7 +44,8 @@ class BernoulliLikelihood(NatsLoss):
     def __init__(self, name="bernoulli_likelihood", **kwargs):
         super().__init__(name=name, **kwargs)
 
-    def nats(self, y_true, y_pred):
+    def nats(self, y_true, y_pred, log_variance=None):
+        # A sigmoid rounds to 0 and 1, whose logarithms are infinite.
         y_pred = ops.clip(y_pred, 1e-7, 1 - 1e-7)
         return -_sum(y_true * ops.log(y_pred) + (1 - y_true) * ops.log(1 - y_pred))
 
@@ -75,8 +55,9 @@ class GaussianLikelihood(NatsLoss):
     """Negative log-density of the data around the reconstruction.
 
     Args:
-        variance: A number; "learnt" is one weight of the model; "optimal" is the mean
-            squared error of the batch, where the density is the largest.
+        variance: A number, "learnt" or "optimal". "learnt" is one weight of the model, which hands
+            it over (1 outside of a model). "optimal" is the mean squared error of the batch, where
+            the density is the largest.
 
     Example:
 
@@ -92,14 +73,14 @@ class GaussianLikelihood(NatsLoss):
     def __init__(self, variance="optimal", name="gaussian_likelihood", **kwargs):
         super().__init__(name=name, **kwargs)
         self.variance = variance
-        self.variance_layer = None  # of the model, where it is learnt
 
-    def nats(self, y_true, y_pred):
+    def nats(self, y_true, y_pred, log_variance=None):
         squares = _sum(ops.square(y_true - y_pred))
         size = math.prod(y_true.shape[1:])
-        if self.variance_layer is not None:
-            log_variance = ops.cast(self.variance_layer.log_variance, squares.dtype)
+        if self.variance == "learnt":
+            log_variance = ops.cast(0.0 if log_variance is None else log_variance, squares.dtype)
         elif self.variance == "optimal":
+            # At the optimal variance the gradient with respect to it is 0, so none is passed.
             log_variance = ops.log(ops.stop_gradient(batch_mean(squares)) / size + 1e-7)
         else:
             log_variance = ops.log(ops.cast(self.variance, squares.dtype))
@@ -115,7 +96,7 @@ class SummedLoss(NatsLoss):
     """Any Keras loss of elements, summed over the elements of a sample.
 
     Args:
-        loss: Name of a Keras loss, or one.
+        loss: Name of a Keras loss, or a Keras loss.
 
     Example:
 
@@ -127,7 +108,9 @@ class SummedLoss(NatsLoss):
         super().__init__(name=name, **kwargs)
         self.loss = keras.losses.get(loss)
 
-    def nats(self, y_true, y_pred):
+    def nats(self, y_true, y_pred, log_variance=None):
+        # `call` of a loss has a value per element of all axes but the last, of which it takes the
+        # mean; multiplied by its length, that is the sum.
         values = getattr(self.loss, "call", self.loss)(y_true, y_pred)
         return _sum(values[..., None]) * y_true.shape[-1]
 

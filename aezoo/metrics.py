@@ -13,7 +13,9 @@ from aezoo.inputs.arguments import check_positive_integer, check_text
 from aezoo.inputs.arrays import as_array, is_array, to_numpy
 from aezoo.inputs.pixels import scale_pixels
 
+# The measure of activity, Cov_x(E[u | x]), and the threshold are those of Burda et al. (2016).
 ACTIVE_VARIANCE = 0.01
+# The window of scikit-image; the paper weighs 11x11 pixels by a Gaussian instead.
 SSIM_WINDOW = 7
 C1, C2 = 0.01**2, 0.03**2  # (K L)^2 of SSIM for values of range L = 1
 
@@ -50,6 +52,7 @@ class ActiveUnits(keras.metrics.Metric):
     def update_state(self, codes, sample_weight=None):
         """Adds codes (batch, units)."""
         codes = ops.cast(codes, self.dtype)
+        # The variance over all samples is not the mean of those of batches, but sums add up.
         self.count.assign_add(ops.cast(ops.shape(codes)[0], self.dtype))
         self.sums.assign_add(ops.sum(codes, 0))
         self.squares.assign_add(ops.sum(codes * codes, 0))
@@ -57,6 +60,7 @@ class ActiveUnits(keras.metrics.Metric):
     def result(self):
         count = ops.maximum(self.count, 1.0)
         mean = self.sums / count
+        # Large means would cost digits in this difference; the KL term of a VAE keeps them small.
         variance = self.squares / count - mean * mean
         return ops.sum(ops.cast(variance > ACTIVE_VARIANCE, self.dtype))
 
@@ -67,14 +71,14 @@ class ActiveUnits(keras.metrics.Metric):
 def psnr(x, y) -> np.ndarray:
     """The peak signal-to-noise ratio of each sample in dB: 10 log10(1 / MSE).
 
-    That of a whole data set is taken from its mean squared error, not from the mean of these.
+    The PSNR of a whole data set comes from its mean squared error, not from the mean of these.
 
     Args:
         x: Array (samples, ...) in [0, 1], or pixels as uint8 or uint16, which are scaled.
-        y: The same of the reconstructions.
+        y: The reconstructions, in the same form.
 
     Returns:
-        Array (samples,); infinite where nothing differs.
+        Array (samples,); infinite where a reconstruction is exact.
 
     Raises:
         ValueError: if the shapes differ.
@@ -94,15 +98,15 @@ def psnr(x, y) -> np.ndarray:
 def ssim(x, y) -> np.ndarray:
     """The structural similarity of each pair of images, 1 for equal ones.
 
-    As `skimage.metrics.structural_similarity` with its defaults and `data_range=1`: means
-    and sample covariances in uniform windows of 7x7 pixels, K1 = 0.01, K2 = 0.03, each
-    channel by itself, averaged over all windows that lie inside the image. Where the image is
-    smaller, the window is the largest of odd size that fits.
+    Equal to `skimage.metrics.structural_similarity` with its defaults and `data_range=1`: means
+    and sample covariances in uniform windows of 7x7 pixels, K1 = 0.01, K2 = 0.03, each channel
+    separately, averaged over all windows that lie inside the image. For smaller images the
+    window is the largest one of odd size that fits.
 
     Args:
         x: Array (samples, height, width, channels) in [0, 1], or pixels as uint8 or uint16,
             which are scaled.
-        y: The same of the reconstructions.
+        y: The reconstructions, in the same form.
 
     Returns:
         Array (samples,).
@@ -128,18 +132,22 @@ def ssim(x, y) -> np.ndarray:
         )
     shortest = min(SSIM_WINDOW, *x.shape[1:3])
     window = shortest - 1 + shortest % 2
+    # Near the border the filter reflects the image, so windows that stick out are left out.
     inside = slice(window // 2, -(window // 2))
 
     def mean(values):
+        # Sizes of 1 keep samples and channels apart.
         smooth = uniform_filter(values, (1, window, window, 1))
         return smooth[:, inside, inside]
 
+    # Sample covariances, which divide by n - 1, are the default of scikit-image.
     pixels = window * window
     unbiased = pixels / (pixels - 1)
     mean_x, mean_y = mean(x), mean(y)
     variance_x = unbiased * (mean(x * x) - mean_x * mean_x)
     variance_y = unbiased * (mean(y * y) - mean_y * mean_y)
     covariance = unbiased * (mean(x * y) - mean_x * mean_y)
+    # Equation 13 of the paper, with contrast and structure in one factor.
     luminance = (2 * mean_x * mean_y + C1) / (mean_x**2 + mean_y**2 + C1)
     structure = (2 * covariance + C2) / (variance_x + variance_y + C2)
     return (luminance * structure).mean((1, 2, 3))
@@ -159,10 +167,11 @@ def has_ssim(shape: tuple) -> bool:
 
 def _pair(x, y):
     """Both as float64 in [0, 1]."""
+    # `ssim` takes differences of nearly equal squares, of which float32 would leave few digits.
     x, y = (to_numpy(scale_pixels(_checked(part))).astype("float64") for part in (x, y))
     if x.shape != y.shape:
         raise ValueError(
-            f"`x` and `y` must be of one shape. Received: shapes {x.shape} and {y.shape}"
+            f"`x` and `y` must have the same shape. Received: shapes {x.shape} and {y.shape}"
         )
     return x, y
 
@@ -195,13 +204,14 @@ class CodebookUse(keras.metrics.Metric):
         self.counts = self.add_weight(name="counts", shape=(codebook_size,), initializer="zeros")
 
     def update_state(self, indices, sample_weight=None):
-        """Adds the numbers of entries, integers of any shape."""
+        """Adds the indices of entries, integers of any shape."""
         indices = ops.reshape(indices, (-1,))
         ones = ops.ones_like(indices, dtype=self.dtype)
         self.counts.assign_add(ops.segment_sum(ones, indices, self.codebook_size))
 
     def result(self):
         share = self.counts / ops.maximum(ops.sum(self.counts), 1.0)
+        # Entries without use count 0 log 0 = 0, which without the bound would be 0 * -inf = NaN.
         entropy = -ops.sum(share * ops.log(ops.maximum(share, 1e-12)))
         used = ops.sum(ops.cast(self.counts > 0, self.dtype))
         return {"perplexity": ops.exp(entropy), "used_codes": used}

@@ -1,1 +1,1 @@
-"""Programs that measure; each writes what it found into `benchmarks/results/`."""
+"""Programs that measure; each writes its results to `benchmarks/results/`."""

@@ -13,17 +13,15 @@ TASKS = (
     "denoising",
     "fused_choices",
     "import_time",
-    "notebook_pictures",
     "peers.__main__",
     "pretrained",
-    "readme_picture",
     "scaling",
     "scaling_sizes",
     "starting_point.__main__",
-    "tables",
     "time_to_quality",
     "training_speed",
     "transfer",
+    "unet",
     "zoo",
 )
 
@@ -36,7 +34,7 @@ for task in TASKS:
 
 @app.command()
 def quick() -> None:
-    """Every task that has one in its quick mode, in one process, and what each took."""
+    """Runs the quick mode of every task that has one, in one process, and prints the times."""
     command, taken = typer.main.get_command(app), {}
     for name, task in command.commands.items():
         if any("--quick" in option.opts for option in task.params):

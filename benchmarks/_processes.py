@@ -1,4 +1,4 @@
-"""Measurements in processes of their own, and the clock of their epochs."""
+"""Measurements in separate processes, and a callback that times epochs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 
 
 def measured(module: str, *arguments, quick: bool = False) -> dict:
-    """What `python -m benchmarks.MODULE ARGUMENTS` prints last, a line of JSON."""
+    """The last line that `python -m benchmarks.MODULE ARGUMENTS` prints, read as JSON."""
     command = [sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments)]
     command += ["--quick"] if quick else []
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -19,7 +19,7 @@ def measured(module: str, *arguments, quick: bool = False) -> dict:
 
 
 def epoch_clock(seconds: list[float]):
-    """A callback that appends what each epoch takes."""
+    """A callback that appends the seconds of each epoch."""
     import keras
 
     class Clock(keras.callbacks.Callback):

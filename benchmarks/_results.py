@@ -1,4 +1,4 @@
-"""Where the benchmarks' programs leave what they measured."""
+"""How the benchmarks store their results."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ RESULTS = pathlib.Path(__file__).parent / "results"
 
 
 def path_of(task: str) -> pathlib.Path:
-    """The file of a task; its name tells versions, precision and device.
+    """The file of a task; its name states versions, precision and device.
 
-    What a quick mode writes goes to the temporary folder, as nobody should quote it.
+    Results of a quick mode go to the temporary folder, as nobody should quote them.
     """
     cores = len(os.sched_getaffinity(0))
     versions = "-".join(
@@ -52,10 +52,10 @@ def circumstances() -> dict:
 
 
 def write(rows, task, key: str | tuple[str, ...] = ()) -> list[dict]:
-    """The rows as CSV; returns those that the file holds now.
+    """Writes the rows as CSV; returns all rows that the file holds now.
 
-    Each row says when, where and by which command it was measured. With a `key`, one column or
-    more, rows of the file that have other values there are kept.
+    Each row says when, where and by which command it was measured. With a `key`, which is one or
+    more columns, rows of the file that have other values in these columns are kept.
     """
     about = circumstances()
     rows = [{**row, **about} for row in rows]
@@ -78,7 +78,7 @@ def write(rows, task, key: str | tuple[str, ...] = ()) -> list[dict]:
 
 
 def save(figure, name: str, quick: bool = False) -> None:
-    """The picture beside the results, the same to the byte each time; none of a quick run."""
+    """Saves a picture next to the results, the same to the byte each time; not in quick mode."""
     import matplotlib
 
     if quick:

@@ -2,11 +2,13 @@
 
     python -m benchmarks.anomaly [--task auroc|rate] [--quick]
 
-auroc: area under the ROC curve of each test image's score, normal digit against all others, for
-each of the ten digits and in the mean. Models are trained on four fifths of the training images
-of the digit alone, and the detector is calibrated on the last fifth. rate: false alarms on fresh
-normal data, the mean over random divisions into 1,000 samples that calibrate the threshold and
-others; the promise is that it is at most the rate. +- is the 95 % confidence of the mean, the band
+auroc: the area under the ROC curve of the scores of the test images, the normal digit against all
+others, for each of the ten digits, and the mean. Models are trained on four fifths of the training
+images of the digit, and the detector is calibrated on the last fifth.
+
+rate: the share of false alarms on new normal data. It is the mean over random divisions into 1,000
+samples, which calibrate the threshold, and the others, on which alarms are counted. The promise is
+that this mean is at most the given rate. +- is the 95 % confidence interval of the mean; the band
 holds 95 % of the divisions.
 """
 
@@ -35,7 +37,7 @@ class Data:
         self.shape = self.x.shape[1:]
 
     def digit(self, digit: int):
-        """Training images of one digit, and those that are held out of training."""
+        """Training images of one digit, and those that are held out from training."""
         chosen = self.x[self.labels == digit]
         cut = int(len(chosen) * (1 - HELD_OUT))
         return chosen[:cut], chosen[cut:]
@@ -84,7 +86,7 @@ def auroc(data) -> list[dict]:
                 start = time.perf_counter()
                 detector = aezoo.anomaly.Detector(model, score)
                 detector.fit(normal, 0.1, reference=training)
-                values = detector.score(data.test)
+                values = detector.anomaly_scores(data.test)
                 key = name, score
                 area = roc_auc_score(data.test_labels != digit, values)
                 found.setdefault(key, []).append(area)
@@ -96,7 +98,7 @@ def auroc(data) -> list[dict]:
 
 
 def rate(data) -> list[dict]:
-    """Training, calibration and fresh test samples are one digit's, divided at random."""
+    """False alarms on one digit; calibration and test samples are divided at random."""
     import aezoo
 
     rows, digit, divisions = [], 3, 200 if data.quick else 5000
@@ -108,7 +110,7 @@ def rate(data) -> list[dict]:
         model.fit(training, verbose=0)
         detector = aezoo.anomaly.Detector(model, score)
         detector.fit(fresh, 0.1, reference=training)
-        scores = detector.score(fresh)
+        scores = detector.anomaly_scores(fresh)
         for promised in (0.1, 0.01, 0.001):
             shares = []
             samples = len(scores) // 2 if data.quick else 1000

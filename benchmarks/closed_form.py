@@ -1,11 +1,11 @@
-"""The closed forms: time, test error, curves of features and of fine-tuning, on MNIST.
+"""The closed forms on MNIST: time, test error, numbers of features, and fine-tuning.
 
     python -m benchmarks.closed_form [--task solve|features|fine-tune|patches] [--quick]
 
-solve: each model beside scikit-learn's PCA in float64, in turns, medians. features: the error
-against number and kind of the decoder's features. fine-tune: gradient epochs from the closed
-form and from random weights. patches: a linear classifier on the frozen code of patch_ae, on
-cifar10_jpeg.
+solve: each model and scikit-learn's PCA in float64 take turns; medians. features: the error against
+the number and the kind of features of the decoder. fine-tune: gradient epochs that start from the
+closed form, and from random weights. patches: a linear classifier on the frozen code of patch_ae,
+on cifar10_jpeg.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def load(quick):
 
 
 def error(model, test) -> float:
-    """Test error of reconstructing inputs, corrupted with a fixed seed where the model does."""
+    """Test error; inputs are corrupted with a fixed seed if the model corrupts them."""
 
     seen = test if model.corruption is None else model.corrupt(test, seed=0)
     return float(np.square(model.reconstruct(seen) - test / np.float32(255)).mean())
@@ -179,7 +179,7 @@ def fine_tune(quick, rounds) -> None:
 
 
 def begin_as_usual(model) -> None:
-    """Glorot's kernels and biases of 0, as a net has that begins with gradients."""
+    """Sets Glorot kernels and biases of 0, the usual start of training with gradients."""
     import keras
 
     for seed, layer in enumerate([*model.encoder.layers, *model.decoder.layers]):
@@ -225,7 +225,7 @@ def patches(quick, rounds) -> None:
     rows = []
 
     def probe(name, codes, test_codes, fit_seconds, encode_seconds, mse):
-        """Accuracy of logistic regression, its strength chosen on a tenth of the training."""
+        """Accuracy of a logistic regression; a tenth of the training data chooses its strength."""
         mean, scale = codes.mean(0), codes.std(0) + 1e-3
         codes, test_codes = (codes - mean) / scale, (test_codes - mean) / scale
         cut = len(codes) * 9 // 10

@@ -1,11 +1,11 @@
-"""What the factories default to: test error of one change at a time, at equal training time.
+"""The choice of defaults: the test error after one change at a time, at equal training time.
 
     python -m benchmarks.defaults [--net conv|dense] [--data mnist|cifar10_jpeg] [--seconds 60]
 
-Each row trains for the same wall-clock time from the same seed, in a process of its own;
-evaluation and compilation are not counted. `seconds_to_goal` is the training time after
-which the test error was first at or below `goal`. "(base)" is what each other row changes;
-`--only` runs some rows again and keeps the others of the file.
+Each row trains for the same wall-clock time, from the same seed, in its own process; evaluation and
+compilation are not counted. `seconds_to_goal` is the training time after which the test error was
+first at or below `goal`. "(base)" is the setting that every other row changes. `--only` runs some
+rows again and keeps the other rows of the file.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ SWEEPS = {"conv": (CONV, CONV_CHANGES), "dense": (DENSE, DENSE_CHANGES)}
 
 
 def conv_net(shape, code, s):
-    """Encoder and decoder of strided convolutions, as `conv_ae` has them, with the choices open."""
+    """Encoder and decoder of strided convolutions, as in `conv_ae`, with the settings `s`."""
     from keras import Input, Model, layers
 
     start = {"kernel_initializer": s["initialiser"]}
@@ -179,7 +179,7 @@ def _pixel_shuffle(x):
 
 
 def train(net, data, seconds, change) -> dict:
-    """One row: trains for that time and looks at the test error on the way."""
+    """Trains for the given time, measures the test error meanwhile, and returns a row."""
     import keras
 
     import aezoo
@@ -193,7 +193,7 @@ def train(net, data, seconds, change) -> dict:
     curve = []
 
     class Budget(keras.callbacks.Callback):
-        """Stops when the time is over; the first part, which compiles, is not counted."""
+        """Stops when the time is over; the first part, which compiles, counts like the second."""
 
         used = 0.0
 

@@ -1,12 +1,15 @@
-"""Denoising against the kind and the level of the noise, also by models trained at another level.
+"""Denoising against kind and level of the noise, also at levels that a model was not trained on.
 
     python -m benchmarks.denoising [--quick]
 
-`denoising_ae` with its defaults, a 64-d code, ten epochs of 20,000 MNIST images by the recipe of
-`aezoo.train`. PSNR of 2,000 corrupted test images in decibels: of what each model makes of them, of
-the corrupted images themselves, of what PCA with a code of the same size, fitted on clean
-images, makes of them, and of the best affine maps from corrupted to clean images, which are fitted
-to each kind and level of noise by itself: one of the rank of the code, one of any rank.
+Each `denoising_ae` has its defaults and a 64-d code, and is trained for ten epochs on 20,000 MNIST
+images by the recipe of `aezoo.train`. The results are the PSNR in decibels of 2,000 corrupted test
+images, and of the same images after denoising by
+
+- each model,
+- PCA with a code of the same size, fitted on clean images,
+- the best affine maps from corrupted to clean images, fitted separately to each kind and level of
+  noise: one whose rank is the size of the code, and one of any rank.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ LATENT_DIM = 64
 
 
 def corrupted(clean, kind: str, level: float, seed: int = 0) -> np.ndarray:
-    """The same noise for every model."""
+    """Corrupted images, with the same noise for every model."""
     from aezoo.layers.corruption import make_corruption
 
     layer = make_corruption(kind, level, True, seed)
@@ -41,12 +44,12 @@ def corrupted(clean, kind: str, level: float, seed: int = 0) -> np.ndarray:
 
 
 def psnr(clean, found) -> float:
-    """Of the mean error over all images."""
+    """The PSNR of the mean squared error over all images, in decibels."""
     return float(-10 * np.log10(np.square(clean - found).mean()))
 
 
 def reconstructions(data: str, quick: bool):
-    """From name to what reconstructs: each trained model, PCA, and nothing at all."""
+    """Yields pairs of a name and a function that reconstructs: each model, PCA, the identity."""
     import aezoo
 
     shape = aezoo.data.arrays(data).shape[1:]
@@ -62,7 +65,7 @@ def reconstructions(data: str, quick: bool):
 
 
 def affine_maps(clean, tests, size: int):
-    """From (name, kind, level) to what the best affine maps make of corrupted test images."""
+    """From (name, kind, level) to the test images, denoised by the best affine maps."""
     import aezoo
     from aezoo.training.baselines import Baselines
 

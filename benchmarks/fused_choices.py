@@ -1,10 +1,11 @@
-"""What `choose_jit` and `choose_length` of aezoo/backends/tensorflow_fused_steps.py rest on.
+"""The measurements behind `choose_jit` and `choose_length`, which decide how fused steps run.
 
     python -m benchmarks.fused_choices [--quick]
 
-Each net is trained on MNIST in blocks of different lengths, with XLA and without, in one
-process, in turns: seconds per epoch from a part of an epoch, and the seconds that the first
-call took more than the others, which is what compiling costs.
+Both are in aezoo/backends/tensorflow_fused_steps.py. Each net is trained on MNIST in blocks of
+different lengths, with and without XLA; all of them take turns in one process. The seconds per
+epoch are computed from a part of an epoch. The seconds of compiling are the difference between the
+first call and the others.
 """
 
 from __future__ import annotations

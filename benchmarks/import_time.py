@@ -1,9 +1,10 @@
-"""Seconds of starting up: imports, the command line's help, and a first trained model.
+"""Start-up times: imports, the help of the command line, and a first trained model.
 
     python -m benchmarks.import_time [--quick]
 
-Each in a fresh process, in turns; the median and the range of all turns. The first model is
-`dense_ae` on the embedded digits, 20 epochs, from a cold start to a saved file.
+Each program runs in a fresh process, and they take turns; the results are the median and the range
+of all turns. The first model is a `dense_ae` that is trained for 20 epochs on the embedded digits,
+from a cold start to a saved file.
 """
 
 from __future__ import annotations

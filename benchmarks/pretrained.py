@@ -1,12 +1,12 @@
-"""Makes the shipped weights of finished runs of their recipes, and measures them.
+"""Makes the shipped weights from finished runs of their recipes, and measures them.
 
     aezoo train --recipe conv_ae.mnist
     python -m benchmarks.pretrained [--runs runs] [--name conv_ae.mnist]
     python -m benchmarks.pretrained --measure     measures the shipped weights again
 
-A folder `aezoo/pretrained/NAME` gets `weights.npz` (float16) and `card.json`, whose figures are
-those of the weights as they are shipped: on the test split beside PCA's of the same code size,
-and on data that comes with scikit-learn, so that a test can check them anywhere.
+Each folder `aezoo/pretrained/NAME` gets `weights.npz` (float16) and `card.json`. The metrics on the
+card are those of the weights as they are shipped: on the test split, next to PCA with the same code
+size, and on data that come with scikit-learn, so that a test can check them anywhere.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ SHOWN = ("name", "model", "mse", "psnr", "pca_mse", "pca_psnr", "affine_rank_mse
 def embedded(shape) -> np.ndarray:
     """Images (samples, *shape), uint8, that come with scikit-learn.
 
-    Digits with a margin of a seventh for one channel; for three, the two sample photographs cut
-    into pieces.
+    For one channel, these are the digits with a margin of a seventh; for three channels, pieces of
+    the two sample photographs.
     """
     import aezoo
 
@@ -65,7 +65,7 @@ def embedded(shape) -> np.ndarray:
 
 
 def figures_of(model, data: str) -> dict:
-    """What the card promises, measured."""
+    """The metrics of the card, measured."""
     import aezoo
     from aezoo.training.baselines import Baselines, measure
 
@@ -82,7 +82,7 @@ def figures_of(model, data: str) -> dict:
 
 
 def probes_of(model, data: str) -> dict:
-    """Linear probes on the code with all labels, and with 100, beside PCA's."""
+    """Linear probes on the code and on PCA, with all labels and with 100."""
     import aezoo
     from aezoo import transfer
 
@@ -100,7 +100,7 @@ def probes_of(model, data: str) -> dict:
 
 
 def make(run: pathlib.Path) -> dict:
-    """The pretrained folder of one run; returns a row of the results."""
+    """Makes the pretrained folder of one run; returns a row of the results."""
     import aezoo
     from aezoo.cli.recipe_files import read_recipe
     from aezoo.saving.pretrained import SHIPPED
@@ -122,7 +122,7 @@ def make(run: pathlib.Path) -> dict:
 
 
 def measure_again(name: str, recipe: dict) -> dict:
-    """Measures shipped weights and writes their card's figures; returns a row of the results."""
+    """Measures shipped weights and writes the metrics to their card; returns a results row."""
     import aezoo
     from aezoo.saving.pretrained import SHIPPED
 

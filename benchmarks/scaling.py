@@ -2,10 +2,10 @@
 
     python -m benchmarks.scaling [--quick]
 
-MNIST is repeated as often as is needed. "in memory" trains on an array through
-`aezoo.data.load`, "streamed" on an ordinary `tf.data` pipeline of batches of 256 that never
-holds more than MNIST itself; the time of iterating the pipeline alone stands beside. Each size
-has a process of its own, whose peak memory is taken.
+MNIST is repeated as often as needed. "in memory" trains on an array through `aezoo.data.load`.
+"streamed" trains on an ordinary `tf.data` pipeline with batches of 256, which never holds more than
+MNIST itself. The time of iterating over the pipeline alone is in a column of its own. Each size
+runs in its own process, whose peak memory is measured.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ BATCH = 256
 
 
 def measure(kind: str, samples: int, quick: bool) -> dict:
-    """One epoch of that many samples, compiled before by a short one."""
+    """Measures one epoch of `samples` samples, after a call or an epoch that compiles."""
     import tensorflow as tf
 
     import aezoo

@@ -2,9 +2,9 @@
 
     python -m benchmarks.scaling_sizes [--quick]
 
-MNIST, its pixels repeated or left out to the size asked for, in memory; the defaults of each
-factory but for the code. The second epoch counts, or the second solution of a closed form. Each
-has a process of its own.
+The data are MNIST in memory; pixels are repeated or left out to give the size of the input. Each
+model has the defaults of its factory, except for the size of the code. The second epoch is
+measured, or the second solution of a closed form. Each case runs in its own process.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Seconds until a convolutional autoencoder reaches a test error, beside stock Keras and PyTorch.
+"""Seconds until a convolutional autoencoder reaches a test error: aezoo, stock Keras, PyTorch.
 
     python -m benchmarks.time_to_quality [--quick]
 
-"aezoo conv_ae" is the factory's default, 32-d code, batch 128. Stock Keras trains two strided
-convolutions with BatchNorm and their mirror by `fit(X, X)`; PyTorch trains aezoo's own net in
-channels-last memory. Each has a process of its own and they take turns; compilation and
-evaluation are not counted. The test error is looked at four times an epoch.
+"aezoo conv_ae" has the defaults of the factory, a 32-d code and batches of 128. Stock Keras trains
+two strided convolutions with BatchNorm and their mirror by `fit(X, X)`. PyTorch trains the net of
+`conv_ae` in channels-last memory. Each runs in its own process, and they take turns. Compilation
+and evaluation are not counted. The test error is measured four times per epoch.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def keras_fit(x, test, epochs, goal):
 
 
 def keras_curve(model, data, test, epochs, samples, goal):
-    """(seconds, test error) four times an epoch, for either kind of Keras model."""
+    """(seconds, test error) four times per epoch, for both kinds of Keras model."""
     import keras
 
     steps = samples // BATCH // QUARTERS
@@ -178,7 +178,7 @@ PEERS = {
 
 
 def figures(curve, goal) -> dict:
-    """Seconds to the goal and for an epoch; the quarter that compiles counts as the others."""
+    """Seconds to the goal and per epoch; the quarter that compiles counts like the others."""
     quarter = statistics.median(
         after - before for (before, _), (after, _) in itertools.pairwise(curve)
     )

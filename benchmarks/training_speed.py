@@ -1,10 +1,10 @@
-"""Seconds per epoch of `fit`, beside Keras's own loop, PyTorch, JAX and NumPy.
+"""Seconds per epoch of `fit`, next to Keras's own loop, PyTorch, JAX and NumPy.
 
     python -m benchmarks.training_speed [--quick]
 
-Each peer trains the same dense net on the same images with Adam, in a process of its own;
-the processes take turns, round after round, so that a machine that slows down slows all.
-The first epoch, which compiles, is kept apart. The test error stands beside the time.
+Each peer trains the same dense net on the same images with Adam, in its own process. The processes
+take turns, round after round, so that a slower phase of the machine affects all of them. The first
+epoch, which compiles, is reported separately. The test error is reported next to the time.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ QUICK_CASES = [((64, 16, 64), "sigmoid", 32)]
 
 
 def images(quick: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Flat uint8 images to train and to test on: MNIST, or the embedded digits."""
+    """Flat uint8 images for training and for testing: MNIST, or the embedded digits."""
     import aezoo
 
     parts = [aezoo.data.arrays("digits" if quick else "mnist", part) for part in ("train", "test")]

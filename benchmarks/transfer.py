@@ -1,13 +1,12 @@
-"""What trained encoders are worth to a classifier, with few labels and with all.
+"""How much trained encoders help a classifier, with few labels and with all labels.
 
     python -m benchmarks.transfer [--task few|all|cifar] [--quick]
 
-`few`: label curves of the shipped MNIST encoders, and linear probes with all labels, beside PCA
-of the same size. Fine-tuning and random weights learn from still images and, in more steps, from
-copies that are moved as in the encoder's training. `all`: the best of them fine-tuned on all
-labels, beside the same net from random weights. `cifar`: closed-form patch features of
-cifar10_jpeg, beside the same net with the random filters that it begins with. The picture goes to
-`transfer.svg`.
+`few`: label curves of the shipped MNIST encoders, and linear probes with all labels, next to PCA of
+the same size. Fine-tuning and random weights learn from the images as they are and, in more steps,
+from copies that are moved as in the encoder's training. `all`: the best of the encoders, fine-tuned
+on all labels, next to the same net from random weights. `cifar`: closed-form patch features of
+cifar10_jpeg, next to the same net with its initial random filters. The picture is `transfer.svg`.
 """
 
 from __future__ import annotations

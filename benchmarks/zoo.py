@@ -1,10 +1,11 @@
-"""What each family of the zoo promises, measured beside what it has to beat.
+"""What each family of the zoo promises, measured next to what it has to beat.
 
     python -m benchmarks.zoo [--task vae|sparse|vq|conditional|contractive|masked|prior] [--quick]
 
-MNIST, and cifar10_jpeg for the masked model; every row says what was trained, for how many epochs
-and seconds, and stands beside its `reference`. Likelihoods are of dynamically binarised
-images, by importance sampling. Pictures go to `zoo-generated.svg` and `zoo-masked.svg`.
+The data are MNIST, and cifar10_jpeg for the masked model. Every row says what was trained, and for
+how many epochs and seconds; what it has to beat has a row of its own. Likelihoods are those of
+dynamically binarised images, by importance sampling. The pictures are `zoo-generated.svg` and
+`zoo-masked.svg`.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Data:
 
 
 def fit(model, data, epochs, rate, warmup=0.0):
-    """Trains with cosine decay to 0, behind a warm-up of a share; returns the seconds."""
+    """Trains with a warm-up over a share of the steps, then cosine decay; returns seconds."""
     import keras
 
     steps = epochs * int(data.cardinality())
@@ -61,7 +62,7 @@ def test_mse(model, data):
 
 
 def vae(data):
-    """Negative log-likelihood; the importance-weighted bound at equal epochs."""
+    """Negative log-likelihoods; the importance-weighted bound at the same number of epochs."""
     import tensorflow as tf
 
     import aezoo
@@ -100,7 +101,7 @@ def generated_picture(model, data) -> None:
 
 
 def sparse(data):
-    """A wide code of which k are active, beside a dense code of k."""
+    """A wide code with k active units, next to a dense code of k units."""
     import aezoo
 
     choices = f"16 numbers and which of 512 they are ({math.log2(math.comb(512, 16)):.0f} bits)"
@@ -121,11 +122,11 @@ def sparse(data):
 
 
 def equal_bits(data, bits: int, limit: int) -> np.ndarray:
-    """Test images as PCA at so many bits per sample keeps them.
+    """Test images as reconstructed by PCA whose coefficients take `bits` bits per sample.
 
-    Each bit goes where it lowers the training error most: one more to the coefficient whose error
-    falls furthest. A coefficient of b bits has the 2^b levels of Lloyd and Max, which are
-    k-means in one dimension; all are fitted to training codes.
+    Each bit goes to the coefficient whose training error it lowers most. A coefficient of b bits
+    has the 2^b levels of Lloyd and Max, which are k-means in one dimension. All levels are fitted
+    to training codes.
     """
     from sklearn.cluster import KMeans
     from sklearn.decomposition import PCA
@@ -161,7 +162,7 @@ def equal_bits(data, bits: int, limit: int) -> np.ndarray:
 
 
 def vq(data):
-    """Reconstruction at equal bits: PCA whose coefficients are quantised as well as can be."""
+    """Reconstruction at equal bits: PCA, with coefficients quantised as well as possible."""
     import aezoo
 
     model = aezoo.vq_vae(data.shape, seed=0)
@@ -181,7 +182,7 @@ def vq(data):
 
 
 def conditional(data):
-    """Whether a classifier of real digits knows the class that was asked for."""
+    """Whether a classifier of real digits recognises the class that was asked for."""
     from sklearn.neural_network import MLPClassifier
 
     import aezoo
@@ -205,7 +206,7 @@ def conditional(data):
 
 
 def contractive(data):
-    """The encoder's Jacobian at test points, beside the same net without the penalty."""
+    """The encoder's Jacobian at test points, next to the same net without the penalty."""
     import aezoo
 
     pipeline, epochs = aezoo.data.load(data.x, batch_size=128, seed=0), data.epochs(30)
@@ -233,10 +234,10 @@ def contractive(data):
 
 
 def prior(data):
-    """How well a classifier tells codes from draws of the prior that they are meant to follow.
+    """How well a classifier tells codes from draws of the prior that they should follow.
 
-    Half of the test images' codes and as many draws are learnt from, and the other half is told;
-    0.5 is a guess.
+    It learns from half of the codes of the test images and of the same number of draws, and is
+    tested on the other half; 0.5 is a guess.
     """
     from sklearn.neural_network import MLPClassifier
 
@@ -264,7 +265,7 @@ def prior(data):
 
 
 def masked(data):
-    """Accuracy of a linear probe on the pooled code, beside PCA of the same size."""
+    """Accuracy of a linear probe on the pooled code, next to PCA of the same size."""
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline

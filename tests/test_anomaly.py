@@ -71,7 +71,7 @@ def test_the_rate_is_kept_on_fresh_digits():
     pool, generator = x[500:], np.random.default_rng(0)
     for score in ("reconstruction", "mahalanobis", "nearest"):
         detector = Detector(model, score).fit(pool, 0.1, reference=x[:500])
-        scores, shares = detector.score(pool), []
+        scores, shares = detector.anomaly_scores(pool), []
         for _ in range(300):
             order = generator.permutation(len(scores))
             threshold = conformal_threshold(scores[order[:400]], 0.1)
@@ -82,9 +82,12 @@ def test_the_rate_is_kept_on_fresh_digits():
 def test_signs_are_those_of_scikit_learn(model, sevens):
     _, normal, (test, labels) = sevens
     detector = Detector(model).fit(normal, 0.1)
-    scores, decisions = detector.score(test), detector.decision_function(test)
+    scores, decisions = detector.anomaly_scores(test), detector.decision_function(test)
     np.testing.assert_allclose(scores, model.reconstruction_error(test), rtol=1e-5)
     np.testing.assert_array_equal(decisions, detector.threshold - scores)
+    np.testing.assert_array_equal(detector.score_samples(test), -scores)
+    with pytest.warns(FutureWarning, match="anomaly_scores"):
+        np.testing.assert_array_equal(detector.score(test), scores)
     np.testing.assert_array_equal(detector.predict(test), np.where(decisions >= 0, 1, -1))
     assert detector.false_positive_rate == 0.1
     assert len(detector.calibration_scores) == len(normal)
@@ -98,14 +101,14 @@ def test_each_score_tells_digits_apart_and_is_saved(score, model, variational, s
     training, normal, (test, labels) = sevens
     used = variational if score == "likelihood" else model
     detector = Detector(used, score, neighbors=3).fit(normal, 0.1, reference=training)
-    scores = detector.score(test)
+    scores = detector.anomaly_scores(test)
     assert roc_auc_score(labels != 7, scores) > (0.75 if score == "mahalanobis" else 0.9)
     folder = detector.save(tmp_path / "detector")
     assert sorted(path.name for path in folder.iterdir()) == [
         "detector.json", "detector.npz", "model.keras",
     ]  # fmt: skip
     loaded = load_detector(folder)
-    np.testing.assert_array_equal(loaded.score(test), scores)
+    np.testing.assert_array_equal(loaded.anomaly_scores(test), scores)
     np.testing.assert_array_equal(loaded.predict(test), detector.predict(test))
     assert loaded.threshold == detector.threshold
     np.testing.assert_array_equal(loaded.calibration_scores, detector.calibration_scores)
@@ -116,10 +119,10 @@ def test_half_of_normal_estimates_where_there_is_no_reference(model, sevens):
     detector = Detector(model, "mahalanobis", seed=1).fit(normal, 0.1)
     assert len(detector.calibration_scores) == len(normal) - len(normal) // 2
     again = Detector(model, "mahalanobis", seed=1).fit(normal, 0.1)
-    np.testing.assert_array_equal(detector.score(test), again.score(test))
+    np.testing.assert_array_equal(detector.anomaly_scores(test), again.anomaly_scores(test))
     other = Detector(model, "mahalanobis", seed=2).fit(normal, 0.1)
-    assert (other.score(test) != detector.score(test)).any()
-    assert roc_auc_score(labels != 7, detector.score(test)) > 0.7
+    assert (other.anomaly_scores(test) != detector.anomaly_scores(test)).any()
+    assert roc_auc_score(labels != 7, detector.anomaly_scores(test)) > 0.7
 
 
 def test_patches_and_neighbours_find_more_than_pca(sevens):
@@ -127,14 +130,14 @@ def test_patches_and_neighbours_find_more_than_pca(sevens):
     patches = aezoo.patch_ae((8, 8, 1), filters=30, kernel_size=3, pool=4, seed=0)
     patches.fit(training, verbose=0)
     detector = Detector(patches, "nearest").fit(normal, 0.1, reference=training)
-    assert roc_auc_score(labels != 7, detector.score(test)) > 0.99
+    assert roc_auc_score(labels != 7, detector.anomaly_scores(test)) > 0.99
 
 
 def test_codes_with_places_are_pooled(sevens):
     training, normal, (test, _) = sevens
     model = small("vq_vae")
     detector = Detector(model, "nearest", pooling="max").fit(normal, 0.1, reference=training)
-    assert detector.score(test[:9]).shape == (9,)
+    assert detector.anomaly_scores(test[:9]).shape == (9,)
 
 
 def test_datasets_are_streamed(model, sevens):
@@ -143,7 +146,8 @@ def test_datasets_are_streamed(model, sevens):
     expected = Detector(model, "mahalanobis").fit(normal, 0.1)
     assert detector.threshold == pytest.approx(expected.threshold, rel=1e-5)
     pairs = aezoo.data.load("digits", "test", labels=True, batch_size=50)
-    np.testing.assert_allclose(detector.score(pairs), expected.score(test), rtol=1e-4)
+    scores = detector.anomaly_scores(pairs)
+    np.testing.assert_allclose(scores, expected.anomaly_scores(test), rtol=1e-4)
     np.testing.assert_allclose(detector.heat_map(pairs), expected.heat_map(test), atol=1e-6)
 
 
@@ -152,9 +156,11 @@ def test_what_is_not_finite_is_an_anomaly(model, sevens):
     x[1, 3, 3] = np.nan
     for score in ("reconstruction", "mahalanobis", "nearest"):
         detector = Detector(model, score).fit(sevens[1], 0.1)
-        assert np.isinf(detector.score(x)[1])
+        assert np.isinf(detector.anomaly_scores(x)[1])
         assert detector.predict(x)[1] == -1
-        assert np.isfinite(detector.score(x)[[0, 2, 3]]).all()
+        assert np.isfinite(detector.anomaly_scores(x)[[0, 2, 3]]).all()
+    detector.threshold = np.inf  # as many NaN among the samples that calibrate make it
+    np.testing.assert_array_equal(detector.predict(x), [1, -1, 1, 1])
 
 
 def test_heat_maps_show_where(model, sevens):
@@ -179,7 +185,7 @@ def test_heat_maps_show_where(model, sevens):
     ("options", "message"),
     [
         ({"score": "mahalanobi"}, "`score` must be one of.*did you mean 'mahalanobis'"),
-        ({"score": "likelihood"}, "`score` must be another than 'likelihood'"),
+        ({"score": "likelihood"}, "`score` must not be 'likelihood'"),
         ({"neighbors": 0}, "`neighbors`"),
         ({"pooling": "average"}, "`pooling`"),
         ({"batch_size": 0}, "`batch_size`"),

@@ -225,3 +225,14 @@ def test_what_rounding_adds_to_a_range_is_no_mistake(model):
     assert above.max() > 1
     model.fit(above, verbose=0)
     model.fit(dataset([above, above]), verbose=0)
+
+
+def test_weights_without_targets_are_no_targets():
+    """(x, None, weights), as Keras's own PyDatasets may give it, is (x, x, weights)."""
+    weights = np.linspace(0, 1, 16, dtype="float32")
+    losses = []
+    for target in (None, GOOD):
+        net = aezoo.dense_ae((8, 8, 1), 4, hidden_units=(8,), seed=0)
+        history = net.fit(Parts([(GOOD, target, weights)] * 2), epochs=2, verbose=0).history
+        losses.append(history["loss"])
+    np.testing.assert_allclose(*losses, rtol=1e-6)

@@ -4,8 +4,9 @@ import pytest
 
 from benchmarks.__main__ import TASKS
 from tests.conftest import ROOT, run_python
+from tools.__main__ import TASKS as TOOLS
 
-OTHERS = ("pretrained", "readme_picture", "tables")  # these have no quick mode
+OTHERS = ("pretrained",)  # it has no quick mode
 QUICK = [task.split(".")[0].replace("_", "-") for task in TASKS if task not in OTHERS]
 
 
@@ -25,3 +26,8 @@ def test_one_entry_point_knows_every_program():
     files = {path.stem for path in (ROOT / "benchmarks").glob("[!_]*.py")}
     packages = {path.name for path in (ROOT / "benchmarks").iterdir() if list(path.glob("*.py"))}
     assert {task.split(".")[0] for task in TASKS} == files | packages
+
+
+def test_the_tools_have_one_entry_point():
+    files = {path.stem for path in (ROOT / "tools").glob("[!_]*.py")}
+    assert set(TOOLS) == files

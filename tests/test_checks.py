@@ -128,3 +128,11 @@ def test_sample_weights_and_validation_split_work(model, x):
         x, sample_weight=np.ones(50), validation_split=0.2, epochs=1, verbose=0
     ).history
     assert set(history) == {"loss", "mse", "val_loss", "val_mse"}
+
+
+def test_pixels_of_16_bits_are_finite_in_half_precision():
+    from aezoo.inputs.pixels import scale_pixels
+
+    pixels = keras.ops.convert_to_tensor(np.array([0, 257, 65535], "uint16"))
+    found = np.asarray(scale_pixels(pixels, "float16"))
+    np.testing.assert_allclose(found, [0, 1 / 255, 1], rtol=1e-3)

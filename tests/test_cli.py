@@ -226,3 +226,19 @@ def test_ctrl_c_keeps_the_model_and_says_so(tmp_path):
     assert "keeps what it learnt" in errors
     assert "Traceback" not in errors
     aezoo.load_model(out)
+
+
+def test_options_before_the_model_are_refused(aezoo_here, tmp_path):
+    done = aezoo_here("train", "--out", tmp_path / "run", "dense_ae")
+    assert done.returncode == 2
+    message = "Options must stand behind the model: aezoo train dense_ae --out ... Received: --out"
+    assert message in " ".join(done.stderr.split())
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_recipe_has_tables(aezoo_here, tmp_path):
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text('model = "dense_ae"\ndata = "digits"\narguments = 3\n')
+    done = aezoo_here("train", "--recipe", recipe)
+    assert done.returncode == 2
+    assert "must have tables [arguments] and [training]" in " ".join(done.stderr.split())

@@ -10,7 +10,9 @@ import aezoo
 from aezoo.closed_form._linear_algebra import principal_components, ridge
 from aezoo.closed_form._moments import Moments, block_products, check_memory
 from aezoo.closed_form._stages import Sample
+from aezoo.closed_form.elm import random_layer
 from aezoo.closed_form.marginalized import ClippedNoise, clipped_map, exact_map
+from aezoo.inputs.arrays import to_numpy
 from aezoo.layers import GaussianCorruption, MaskingCorruption
 from tests.conftest import is_closed_form
 
@@ -332,6 +334,23 @@ def test_a_pass_that_fails_leaves_the_model_as_it_was(digits):
         aezoo.pca_ae((8, 8, 1), compile=False).fit(digits)
     with pytest.raises(ValueError, match=r"must fit into memory.*Received: 22352 GiB"):
         check_memory(10**6, 0)
+
+
+def test_data_that_fine_tune_refuses_leave_the_sums(digits):
+    model = aezoo.pca_ae((8, 8, 1), 4)
+    model.fit(digits, verbose=0)
+    with pytest.raises(ValueError, match="Received"):
+        model.fine_tune(digits[:, :4], verbose=0)
+    assert model.partial_fit(digits[:10]).sums.samples == len(digits) + 10
+
+
+def test_random_biases_of_extreme_learning_are_centred():
+    """The paper's bias has length 1: each of its numbers a deviation of 1 / sqrt(units)."""
+    layer = random_layer(64, 400, "sigmoid", 0)
+    layer.build((None, 64))
+    bias = to_numpy(layer.bias)
+    assert abs(bias.mean()) < 3 * 0.05 / np.sqrt(400)
+    assert np.linalg.norm(bias) == pytest.approx(1, rel=0.1)
 
 
 def test_fine_tune_goes_on_from_the_closed_form(digits, tmp_path):

@@ -80,7 +80,7 @@ def test_psnr_is_that_of_scikit_image():
 def test_ssim_refuses_what_no_window_fits():
     with pytest.raises(ValueError, match=r"at least 3x3 pixels. Received: shape \(2, 2, 9, 1\)"):
         metrics.ssim(np.zeros((2, 2, 9, 1)), np.zeros((2, 2, 9, 1)))
-    with pytest.raises(ValueError, match="of one shape"):
+    with pytest.raises(ValueError, match="must have the same shape"):
         metrics.psnr(np.zeros((2, 4)), np.zeros((2, 5)))
 
 
@@ -193,7 +193,7 @@ def test_what_cannot_be_measured_is_refused(model, tested):
     cases = {
         "takes labels too": (small("vae", num_classes=10), "digits", {}),
         "must be an Autoencoder": (model.encoder, "digits", {}),
-        "not be named as its PCA": ({"PCA 8": model}, "digits", {}),
+        "not have the name of its PCA": ({"PCA 8": model}, "digits", {}),
         "one input shape": ({"a": model, "b": small("dense_ae", (64,))}, "digits", {}),
         "`labels` must be None": (model, "digits", {"labels": tested[1]}),
         "must have the shape": (model, tested[0][:, :7], {}),
@@ -368,3 +368,23 @@ def contrast(one, two):
 
     dark, light = sorted([luminance(one), luminance(two)])
     return (light + 0.05) / (dark + 0.05)
+
+
+def test_what_is_measured_is_never_fitted_to(model, test_digits):
+    """A dataset that shuffles anew would mix the two parts; one of `load` is known by its rows."""
+    import tensorflow as tf
+
+    shuffled = tf.data.Dataset.from_tensor_slices(test_digits).shuffle(360).batch(20)
+    with pytest.raises(ValueError, match=r"same order each time.*Received: a dataset"):
+        aezoo.evaluate(model, shuffled, verbose=False)
+    loaded = aezoo.data.load(test_digits, shuffle=True, batch_size=20)
+    found = [
+        aezoo.evaluate(model, data, verbose=False).columns["dense_ae"]["mse"]
+        for data in (loaded, test_digits)
+    ]
+    assert found[0] == pytest.approx(found[1], rel=1e-6)
+
+
+def test_names_with_brackets_are_shown(model, test_digits):
+    card = aezoo.evaluate({"[red] net": model}, test_digits, verbose=False)
+    assert "[red] net" in str(card)

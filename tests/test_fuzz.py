@@ -127,7 +127,7 @@ class Files:
 
     def read_detector(self, folder):
         detector = aezoo.anomaly.load_detector(folder / "detector")
-        before = (detector.score(self.x[:4]) > detector.threshold).tolist()
+        before = (detector.anomaly_scores(self.x[:4]) > detector.threshold).tolist()
         assert before == [False] * 4
 
     def read_run(self, folder):

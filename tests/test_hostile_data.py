@@ -58,7 +58,7 @@ def refused(source, message, **options):
         ('"a","b"\n" 1 ","2e1"\n', [[1, 20]], None),
         ("a,b\r1,2\r", [[1, 2]], None),
         ("1,2\n3,4\n", [[1, 2], [3, 4]], None),
-        ("0,1\n3,4\n", [[3, 4]], "first row of .* header, as pandas numbers columns so"),
+        ("0,1\n3,4\n", [[3, 4]], "first row of .* header, as pandas writes such headers"),
         ("0,1.0\n3,4\n", [[0, 1], [3, 4]], None),
         ("0\n1\n", [[0], [1]], None),
         ("a,2020\n3,4\n", [[3, 4]], "first row of .* header, as not all of its cells are numbers"),

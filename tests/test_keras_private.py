@@ -39,6 +39,29 @@ def test_a_model_that_has_its_variables_is_not_built_by_keras(digits):
     assert not model.optimizer.built
 
 
+def test_a_term_counts_as_that_of_add_loss():
+    class Adding(keras.layers.Layer):
+        def call(self, x):
+            self.add_loss(keras.ops.sum(x, 0))
+            return x
+
+    model = keras.Sequential([keras.Input((3,)), Adding()])
+    model.compile(loss=None)
+    x = np.ones((4, 3), "float32")
+    term = keras_private.scaled_for_replicas(model, keras.ops.sum(x, 0))
+    assert float(term) == model.evaluate(x, verbose=0) == 12
+
+
+def test_an_objective_takes_the_place_of_the_compiled_loss(digits):
+    """Keras then takes no batch of a source that gives each of them once."""
+    model = aezoo.vae((8, 8, 1), 2, hidden_units=(8,), seed=0)
+    model.fit(digits[:32], verbose=0)
+    assert model._compile_loss.built
+    batches = iter([digits[:8] / np.float32(255)] * 3)
+    model.fit(batches, verbose=0)
+    assert int(model.optimizer.iterations) == 1 + 3
+
+
 def test_the_variable_of_the_learning_rate():
     optimizer = keras.optimizers.Adam(0.25)
     variable = keras_private.learning_rate_variable(optimizer)
@@ -59,7 +82,8 @@ def test_the_attribute_of_a_callback_that_holds_the_model():
 
 def test_no_other_file_has_private_names():
     """But for overrides, which `keras_private` makes, and our own names."""
-    private = re.compile(r"\._(flatten_layers|symbolic_build|maybe_symbolic_build|learning_rate)\b")
+    names = "flatten_layers|symbolic_build|maybe_symbolic_build|learning_rate|compile_loss"
+    private = re.compile(rf"\._({names}|aggregate_additional_loss)\b")
     package = pathlib.Path(aezoo.__file__).parent
     found = {path.name for path in package.rglob("*.py") if private.search(path.read_text())}
     assert found == {"keras_private.py"}

@@ -13,6 +13,13 @@ from aezoo.layers.patches import (
     cut_patches,
     join_patches,
 )
+from aezoo.layers.reporting import collecting, drawing
+from aezoo.models.masked import of_pixels
+
+
+def pixels(mask):
+    """The mask of patches (batch, 16) as one of pixels (batch, 8, 8, 1)."""
+    return to_numpy(of_pixels(keras.ops.convert_to_tensor(mask), (8, 8), 2))[..., None]
 
 
 def small(shape=(8, 8, 1), **options):
@@ -32,15 +39,16 @@ def test_patches_join_to_the_image(height, width, size):
 def test_masked_tokens_are_never_seen_and_the_others_return():
     tokens = np.random.default_rng(0).random((4, 12, 5), "float32")
     mask, restore = MaskPatches(0.75, seed=0), RestorePatches(seed=1)
-    visible, order = mask(tokens, training=True)
+    with collecting() as outputs:
+        visible, order = mask(tokens, training=True)
     assert visible.shape == (4, 3, 5)
-    restored, hidden = to_numpy(restore([visible, order])), to_numpy(mask.mask) == 1
+    restored, hidden = to_numpy(restore([visible, order])), to_numpy(outputs["mask"]) == 1
     assert (hidden.sum(1) == 9).all()
     np.testing.assert_array_equal(restored[~hidden], tokens[~hidden])
     np.testing.assert_array_equal(
         restored[hidden], np.broadcast_to(to_numpy(restore.mask_token), restored[hidden].shape)
     )
-    assert (hidden != to_numpy(mask.mask)[::-1]).any()
+    assert (hidden != hidden[::-1]).any()
     everything, _ = mask(tokens)
     np.testing.assert_array_equal(restore([everything, order]), tokens)
 
@@ -49,31 +57,30 @@ def test_the_loss_is_that_of_masked_patches_alone(digits):
     x = digits[:8].astype("float32") / 255
     model = small(visible_weight=0.0, normalize_patches=False)
     found = model.evaluate(x, verbose=0, return_dict=True)
-    if keras.backend.backend() != "jax":  # where metrics are of all patches
-        assert found["loss"] == pytest.approx(found["mse"], rel=1e-5)
+    assert found["loss"] == pytest.approx(found["mse"], rel=1e-5)
     predicted, mask = to_numpy(model(x)), np.zeros((8, 16), "float32")
     mask[:, ::3] = 1
-    model.mask_layer.mask = keras.ops.convert_to_tensor(mask)
-    hidden = to_numpy(model.pixel_mask((8, 8, 1))) == 1
+    hidden = pixels(mask) == 1
+    outputs = {"reconstruction": predicted, "mask": keras.ops.convert_to_tensor(mask)}
     expected = ((x - predicted) ** 2)[hidden].mean()
     for fill in (0.0, 1.0):  # what stands at the visible pixels does not count
         y = np.where(hidden, x, fill).astype("float32")
-        np.testing.assert_allclose(to_numpy(model.loss(y, predicted)), expected, rtol=1e-5)
+        found = model.compute_loss(y=keras.ops.convert_to_tensor(y), y_pred=outputs)
+        np.testing.assert_allclose(to_numpy(found), expected, rtol=1e-5)
 
 
 def test_the_encoder_sees_visible_patches_alone(digits):
     model = small()
     x = digits[:4].astype("float32") / 255
-    layer = model.mask_layer
-    layer.drawing = True
-    codes = []
+    layer, codes = model.mask_layer, []
     layer.evaluation.begin()
-    model.encoder(x)
-    mask = to_numpy(model.pixel_mask((8, 8, 1)))
+    with drawing(), collecting() as outputs:
+        model.encoder(x)
     for hidden in (0.0, 1.0):
         layer.evaluation.begin()
-        codes.append(to_numpy(model.encoder(np.where(mask == 1, hidden, x))))
-    layer.drawing = False
+        with drawing():
+            there = np.where(pixels(outputs["mask"]) == 1, hidden, x)
+            codes.append(to_numpy(model.encoder(there)))
     np.testing.assert_array_equal(*codes)
 
 
@@ -81,11 +88,11 @@ def test_normalised_errors_are_those_of_normalised_patches():
     rng = np.random.default_rng(0)
     x, y = rng.random((2, 5, 8, 8, 1)).astype("float32")
     model = small(normalize_patches=True)
-    model.mask_layer.mask = None
     patches, predicted = (np.asarray(cut_patches(part, 2)) for part in (x, y))
     variance = patches.var(-1, keepdims=True) + 0.01
     expected = ((patches - predicted) ** 2 / variance).mean()
-    np.testing.assert_allclose(model.loss(x, y), expected, rtol=1e-4)
+    x, y = keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(y)
+    np.testing.assert_allclose(to_numpy(model.compute_loss(y=x, y_pred=y)), expected, rtol=1e-4)
 
 
 def test_the_error_of_weighed_samples_is_that_of_their_masked_patches(digits):
@@ -93,12 +100,10 @@ def test_the_error_of_weighed_samples_is_that_of_their_masked_patches(digits):
     model.run_eagerly = True
     weights = np.arange(8, dtype="float32")
     found = model.evaluate(x, x, 8, sample_weight=weights, verbose=0, return_dict=True)["mse"]
-    layer = model.mask_layer
-    layer.evaluation.begin()  # the same draws again
-    layer.drawing = True
-    predicted = to_numpy(model(x, training=False))
-    layer.drawing = False
-    counted = weights[:, None, None, None] * to_numpy(model.pixel_mask((8, 8, 1)))
+    model.mask_layer.evaluation.begin()  # the same draws again
+    with drawing(), collecting() as outputs:
+        predicted = to_numpy(model(x, training=False))
+    counted = weights[:, None, None, None] * pixels(outputs["mask"])
     expected = (counted * (predicted - x) ** 2).sum() / counted.sum()
     assert found == pytest.approx(expected, rel=1e-4)
 
@@ -134,8 +139,9 @@ def test_few_samples_are_whole_in_training_where_whole_images_are_to_be_learnt(
     visible_weight, whole, digits
 ):
     model = small(visible_weight=visible_weight)
-    model(digits[:40] / np.float32(255), training=True)
-    masked = to_numpy(model.mask_layer.mask).sum(1)
+    with collecting() as outputs:
+        model(digits[:40] / np.float32(255), training=True)
+    masked = to_numpy(outputs["mask"]).sum(1)
     np.testing.assert_array_equal(masked, [0] * whole + [12] * (40 - whole))
 
 

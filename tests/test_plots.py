@@ -96,5 +96,5 @@ def test_code_maps_colour_classes_and_name_the_methods(digits):
         ValueError, match=r"`method` must be one of 'tsne', 'pca'.*Received: 'umap'"
     ):
         plots.code_map(digits[:60], method="umap")
-    with pytest.raises(ValueError, match="`steps` must be a positive integer"):
+    with pytest.raises(ValueError, match="`steps` must be an integer from 1 to 1000"):
         plots.traversals(small("dense_ae"), digits[:10], steps=0)

@@ -10,8 +10,9 @@ import aezoo
 from aezoo.cli.app import app
 from aezoo.cli.zoo_index import markdown_table, summaries
 from benchmarks.__main__ import app as benchmarks
-from benchmarks.tables import PAGES, SECTIONS, SUPPORT, pattern, read, render
 from tests.conftest import ROOT, run_python
+from tools.__main__ import app as tools
+from tools.tables import PAGES, SECTIONS, SUPPORT, pattern, read, render
 
 README = (ROOT / "README.md").read_text()
 
@@ -26,7 +27,7 @@ def test_the_table_is_the_zoo():
 def test_the_figures_are_those_of_the_results_files(section):
     found = [(page, pattern(section).search(page.read_text())) for page in PAGES]
     ((page, written),) = [(page, match[1]) for page, match in found if match]
-    assert written == render(section, page), "`python -m benchmarks tables` writes the tables"
+    assert written == render(section, page), "`python -m tools tables` writes the tables"
 
 
 def test_the_table_of_support_has_every_model():
@@ -62,11 +63,12 @@ def test_its_links_lead_somewhere(page):
         assert link.startswith("https://") or (page.parent / link).exists(), link
 
 
-def test_every_benchmark_it_names_is_a_task():
-    command = typer.main.get_command(benchmarks)
-    for page in PAGES:
-        for name in re.findall(r"python -m benchmarks ([a-z][a-z-]+)", page.read_text()):
-            assert name in command.commands, name
+def test_every_benchmark_and_tool_it_names_is_a_task():
+    for module, programs in (("benchmarks", benchmarks), ("tools", tools)):
+        command = typer.main.get_command(programs)
+        for page in PAGES:
+            for name in re.findall(rf"python -m {module} ([a-z][a-z-]+)", page.read_text()):
+                assert name in command.commands, name
 
 
 DERIVED = ("1/12 = .0833", "656/784 of that, .0697")  # of formulas, not of measurements

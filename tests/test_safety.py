@@ -506,7 +506,7 @@ def test_what_cannot_be_written_leaves_the_old_files(what, trouble, written):
         pytest.raises(OSError, match=HOUSE) as failed,
     ):
         savers[what]()
-    assert re.match("The disk must have room and be writable", str(failed.value))
+    assert re.match("The disk is full or not writable", str(failed.value))
     assert contents(folder) == before
     assert not list(folder.rglob(".writing-*"))
 

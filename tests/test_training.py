@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import aezoo
+from aezoo.inputs.arrays import to_numpy
 
 FILES = {
     "model.keras",
@@ -322,3 +323,27 @@ def test_augmentation_moves_input_and_target_alike(digits):
         aezoo.train(aezoo.dense_ae((64,), 4), digits.reshape(-1, 64), 1, augment=0.1, verbose=False)
     with pytest.raises(ValueError, match="`augment`"):
         aezoo.train(model, "digits", 1, augment=-1.0, verbose=False)
+
+
+def test_a_loss_that_is_not_finite_keeps_the_learning_rate(digits):
+    """The search for what failed first ends with the optimizer as it was, rate and all."""
+    vae = aezoo.vae((8, 8, 1), 2, hidden_units=(8,), optimizer="adagrad", learning_rate=0.02)
+    vae.encoder.get_layer("sampling").beta = 1e39  # above float32
+    with pytest.raises(FloatingPointError, match="loss went first, at step 1"):
+        aezoo.train(vae, digits[:64], epochs=2, batch_size=32, verbose=False)
+    assert float(vae.optimizer.learning_rate) == pytest.approx(0.02)
+    sums = [variable for variable in vae.optimizer.variables if "accumulator" in variable.name]
+    assert sums
+    assert all((to_numpy(variable) == np.float32(0.1)).all() for variable in sums)
+
+
+def test_a_dataset_of_unknown_length_is_counted(digits):
+    """Without their number the rate would fall to 0 in the first step."""
+    data = aezoo.data.load(digits, shuffle=False).filter(lambda x: True)
+    found = [
+        aezoo.train(model(), part, epochs=2, verbose=False)
+        for part in (data, aezoo.data.load(digits, shuffle=False))
+    ]
+    losses = [run.history["loss"] for run in found]
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+    assert found[0].metrics["images_per_second"] > 0

@@ -113,6 +113,20 @@ def test_unfreeze_takes_all_some_or_named_layers(trained):
             transfer.unfreeze(model)
 
 
+def test_unfreeze_under_a_scaled_loss(labelled):
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        encoder = aezoo.dense_ae((8, 8, 1), 4, hidden_units=(16,), seed=0)
+        classifier = transfer.classifier(encoder, 10, learning_rate=0.01, seed=0)
+        classifier.fit(*labelled, verbose=0)
+        transfer.unfreeze(classifier, learning_rate=0.001)
+        assert float(classifier.optimizer.learning_rate) == pytest.approx(0.001)
+        loss = classifier.evaluate(*labelled, verbose=0)[0]
+        assert classifier.fit(*labelled, verbose=0).history["loss"][0] < loss
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
 def test_frozen_batch_normalisation_keeps_its_statistics(trained, labelled):
     classifier = transfer.unfreeze(transfer.classifier(trained, 10))
     layer = classifier.get_layer("encoder").get_layer("down_0_normalisation")
@@ -162,7 +176,7 @@ def test_probes_find_what_the_code_holds(trained, labelled, tested):
         transfer.linear_probe(trained, aezoo.data.load("digits"), tested)
     with pytest.raises(ValueError, match="without labels"):
         transfer.linear_probe(trained, labelled[0], tested)
-    with pytest.raises(ValueError, match="one integer a sample"):
+    with pytest.raises(ValueError, match="one integer per sample"):
         transfer.knn(trained, (labelled[0], labelled[1][:5]), tested)
 
 
@@ -183,6 +197,9 @@ def test_label_curve_compares_five_ways(trained, labelled, tested, tmp_path):
     curve.figure().savefig(tmp_path / "curve.png")
     with pytest.raises(ValueError, match="smallest class"):
         transfer.label_curve(trained, labelled, tested, (1000,))
+    few = tuple(part[labelled[1] < 9] for part in labelled)
+    with pytest.raises(ValueError, match=r"`test` must have labels of `train`.*Received: 9"):
+        transfer.label_curve(trained, few, tested, (3,))
 
 
 def test_two_classes_start_from_the_probe(trained, labelled, tested):

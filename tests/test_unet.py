@@ -47,8 +47,8 @@ def test_the_report_card_has_the_best_affine_map_beside_it(trained, digits, test
     figures = card["unet"]
     assert figures["corrupted_mse"] < 0.9 * figures["corrupted_affine_mse"]
     assert not {"code_size", "linear_probe", "encode_per_second"} & set(figures)
-    assert "beside what has no code: unet" in " ".join(str(card).split())
-    assert "beside what has no code: unet" in card.to_html()
+    assert "for models without a code: unet" in " ".join(str(card).split())
+    assert "for models without a code: unet" in card.to_html()
     alone = aezoo.evaluate(trained.model, test_digits, train=digits, verbose=False)
     assert list(alone.columns) == ["unet_ae"]
     assert alone.pictures()

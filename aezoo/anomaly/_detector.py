@@ -7,23 +7,19 @@ import hashlib
 import json
 import math
 import pathlib
+import warnings
+from typing import Literal
 
 import numpy as np
 
 from aezoo._version import versions
 from aezoo.anomaly._conformal import check_rate, conformal_threshold
 from aezoo.anomaly._scores import SCORES
-from aezoo.inputs.arguments import (
-    check_choice,
-    check_flag,
-    check_number,
-    check_path,
-    check_positive_integer,
-    check_seed,
-)
+from aezoo.inputs.annotations import FixedSeed, Flag, Size, checked
+from aezoo.inputs.arguments import check_number, check_path
 from aezoo.inputs.arrays import as_array, batches, inputs_of, joined, samples_of, to_numpy
 from aezoo.inputs.pixels import scale_pixels
-from aezoo.model_classes.pooling import POOLINGS
+from aezoo.model_classes.pooling import Pooling
 from aezoo.model_classes.reconstruction_model import ReconstructionModel
 from aezoo.saving.files import MODEL, make_folder, replacing
 from aezoo.saving.load import load_model
@@ -33,7 +29,7 @@ DETECTOR, ARRAYS = "detector.json", "detector.npz"
 
 
 class Detector:
-    """Tells samples that are unlike normal ones, with a promised rate of false alarms.
+    """Finds samples that are unlike normal ones, with a promised rate of false alarms.
 
     Args:
         model: A trained `Autoencoder`.
@@ -41,8 +37,8 @@ class Detector:
             Mahalanobis distance of the code to the mean of normal codes; "nearest", the mean
             distance of the code to the nearest normal ones; "likelihood", minus log p(x) of a
             variational autoencoder, in nats.
-        neighbors: Of "nearest".
-        pooling: Of codes with places, as in `aezoo.transfer.features`.
+        neighbors: Number of neighbours for "nearest".
+        pooling: For codes with positions, as in `aezoo.transfer.features`.
         batch_size: How many samples of an array go through at once.
         seed: Integer that fixes which normal samples estimate and which calibrate.
 
@@ -65,26 +61,23 @@ class Detector:
     np.True_
     """
 
+    @checked
     def __init__(
         self,
         model: ReconstructionModel,
-        score: str = "reconstruction",
+        score: Literal["reconstruction", "mahalanobis", "nearest", "likelihood"] = "reconstruction",
         *,
-        neighbors: int = 5,
-        pooling: str | None = None,
-        batch_size: int = 256,
-        seed: int = 0,
+        neighbors: Size = 5,
+        pooling: Pooling = None,
+        batch_size: Size = 256,
+        seed: FixedSeed = 0,
     ):
         if not isinstance(model, ReconstructionModel) or len(model.inputs) > 1:
             raise ValueError(
                 f"`model` must be an Autoencoder that takes inputs alone. Received: {model!r}"
             )
-        check_choice("score", score, tuple(SCORES))
-        self.model, self.score_name = model, score
-        self.seed = check_seed("seed", seed, optional=False)
-        self.neighbors = check_positive_integer("neighbors", neighbors)
-        self.pooling = check_choice("pooling", pooling, POOLINGS)
-        self.batch_size = check_positive_integer("batch_size", batch_size)
+        self.model, self.score_name, self.seed = model, score, seed
+        self.neighbors, self.pooling, self.batch_size = neighbors, pooling, batch_size
         self.threshold: float | None = None
         self.false_positive_rate: float | None = None
         self.calibration_scores: np.ndarray | None = None
@@ -106,17 +99,19 @@ class Detector:
                 was not trained on; else the promise does not hold.
             false_positive_rate: Between 0 and 1; it needs 1 / rate - 1 samples to calibrate.
             reference: Normal samples that "mahalanobis" and "nearest" compare with; the
-                training data may serve. None is half of `normal`, drawn at random; the other
+                training data can be used. None is half of `normal`, drawn at random; the other
                 half calibrates.
 
         Returns:
             The detector itself.
 
         Raises:
-            ValueError: if the data does not fit the model, or is too little for the rate.
+            ValueError: if the data does not fit the model, or there are too few for the rate.
         """
         check_rate(false_positive_rate)
         measured = self._measure(normal)
+        # The promise needs scores to which nothing was fitted, so a sample either estimates mean,
+        # covariance or neighbours, or calibrates.
         if self.needs_reference:
             if reference is None:
                 order = np.random.default_rng(self.seed).permutation(len(measured))
@@ -135,28 +130,44 @@ class Detector:
         self.false_positive_rate, self.calibration_scores = float(false_positive_rate), scores
         return self
 
-    def score(self, x) -> np.ndarray:
+    def anomaly_scores(self, x) -> np.ndarray:
         """How strange each sample is: array (samples,), infinite for one that holds NaN."""
         self._check_fitted()
         return self._scores(self._measure(x))
 
+    def score(self, x) -> np.ndarray:
+        """The former name of `anomaly_scores`, until release 0.3."""
+        warnings.warn(
+            "`Detector.score` is `anomaly_scores`, where larger is stranger, and goes with release "
+            "0.3; `score_samples` has scikit-learn's sign",
+            FutureWarning,
+            stacklevel=2,
+        )
+        return self.anomaly_scores(x)
+
+    def score_samples(self, x) -> np.ndarray:
+        """How normal each sample is, as scikit-learn has it: minus `anomaly_scores`."""
+        return -self.anomaly_scores(x)
+
     def decision_function(self, x) -> np.ndarray:
         """The threshold minus the score: array (samples,), negative for anomalies."""
-        scores = self.score(x)
-        return self.threshold - scores
+        # The signs of scikit-learn's `IsolationForest`, whose larger values are normal.
+        scores = self.anomaly_scores(x)
+        # Apart, as the threshold may be infinite too, and their difference would be NaN.
+        return np.where(np.isinf(scores), -np.inf, self.threshold - np.nan_to_num(scores))
 
     def predict(self, x) -> np.ndarray:
         """1 for normal samples and -1 for anomalies: array (samples,)."""
         return np.where(self.decision_function(x) < 0, -1, 1)
 
     def heat_map(self, x) -> np.ndarray:
-        """Where the reconstruction errs: squared errors, averaged over channels.
+        """Where the reconstruction is wrong: squared errors, averaged over channels.
 
         Args:
             x: Array (samples, *input_shape), or a dataset of batches of it.
 
         Returns:
-            Array (samples, height, width); of series (samples, steps), of vectors
+            Array (samples, height, width); for series (samples, steps), for vectors
             (samples, features).
         """
         x, maps = self.model._checked(self.model, as_array(x)), []
@@ -166,7 +177,8 @@ class Detector:
             maps.append(squares.mean(-1) if squares.ndim > 2 else squares)
         return joined(maps)
 
-    def save(self, folder: str | pathlib.Path, *, overwrite: bool = False) -> pathlib.Path:
+    @checked
+    def save(self, folder: str | pathlib.Path, *, overwrite: Flag = False) -> pathlib.Path:
         """Saves model and threshold in one folder, which `load_detector` loads.
 
         Args:
@@ -180,7 +192,6 @@ class Detector:
             ValueError: if the detector is not fitted, or the folder holds one.
         """
         self._check_fitted()
-        check_flag("overwrite", overwrite)
         folder = check_path("folder", folder)
         if (folder / DETECTOR).exists() and not overwrite:
             raise ValueError(
@@ -188,7 +199,9 @@ class Detector:
             )
         make_folder(folder)
         arrays = {**self._score.arrays, "calibration_scores": self.calibration_scores}
-        with contextlib.ExitStack() as files:  # which take their places together, in the end
+        # The stack is left in reverse order, so all three take their places at the end, and
+        # detector.json last. Until then an old one stays, whose sha256 refuse the new files.
+        with contextlib.ExitStack() as files:
             paths = {
                 name: files.enter_context(replacing(folder / name))
                 for name in (DETECTOR, ARRAYS, MODEL)
@@ -198,6 +211,7 @@ class Detector:
                 np.savez(file, **arrays)
             sha256 = {name: sha256_of(paths[name]) for name in (MODEL, ARRAYS)}
             content = self._content()
+            # Its own too, so that a threshold that was edited or damaged is refused.
             sha256[DETECTOR] = _sha256_of(content)
             text = json.dumps({**content, "sha256": sha256}, indent=2)
             paths[DETECTOR].write_text(text + "\n")
@@ -220,6 +234,7 @@ class Detector:
         return self._score.measure(x, self.batch_size)
 
     def _scores(self, measured):
+        # What is not finite cannot be scored, and scikit-learn refuses all samples for one of it.
         scores = np.full(len(measured), np.inf)
         whole = np.isfinite(measured.reshape(len(measured), -1)).all(1)
         if whole.any():
@@ -242,7 +257,7 @@ def load_detector(folder: str | pathlib.Path) -> Detector:
 
     Raises:
         FileNotFoundError: if there is no detector.json.
-        ValueError: if the files are not whole, or not of one detector.
+        ValueError: if the files are damaged, or do not belong together.
     """
     folder = check_path("folder", folder)
     if not (folder / DETECTOR).is_file():
@@ -255,9 +270,11 @@ def load_detector(folder: str | pathlib.Path) -> Detector:
         for name in (MODEL, ARRAYS):
             if sha256_of(folder / name) != expected.get(name):
                 raise ValueError(f"the sha256 of {name} is not that of {DETECTOR}")
+            # `json.dumps` of what was read gives the text that was hashed: floats are read exactly.
         if expected.get(DETECTOR) != _sha256_of(content):
             raise ValueError(f"{DETECTOR} is not as it was saved")
         with opened_arrays(folder / ARRAYS, "folder") as (shapes, found):
+            # `save` does not compress, and each number takes a byte or more.
             if sum(map(math.prod, shapes.values())) > (folder / ARRAYS).stat().st_size:
                 raise ValueError(f"the arrays of {ARRAYS} are larger than the file")
             if shapes.get("calibration_scores") != (content["calibration_samples"],):
@@ -269,8 +286,10 @@ def load_detector(folder: str | pathlib.Path) -> Detector:
         detector._score.arrays = arrays
         detector.false_positive_rate = check_rate(content["false_positive_rate"])
         detector.threshold = check_number("threshold", content["threshold"], -np.inf)
+        # Arrays of a wrong name or shape fail here and not in the first `score`.
         detector._score.score(detector._score.example())
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        # Entries of wrong types fail in many ways; RecursionError is that of deeply nested JSON.
         raise ValueError(
             f"`folder` must hold a whole detector ({type(error).__name__}: "
             f"{str(error).split(' Received: ')[0].rstrip('.')}). Received: {folder}"
@@ -279,4 +298,5 @@ def load_detector(folder: str | pathlib.Path) -> Detector:
 
 
 def _sha256_of(entries: dict) -> str:
+    # Sorted, as the order of entries in a file means nothing.
     return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""What can be said of a sample to tell normal from strange: larger is stranger."""
+"""Scores that tell normal samples from anomalies: larger is more anomalous."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from aezoo.model_classes.pooling import encoder_of, pooled
 
 
 class ReconstructionError:
-    """The mean squared error of a sample; there is nothing to estimate."""
+    """The mean squared error of each sample; there is nothing to estimate."""
 
     needs_reference = False
 
@@ -18,7 +18,7 @@ class ReconstructionError:
         self.arrays: dict[str, np.ndarray] = {}  # what `fit` estimated
 
     def measure(self, x, batch_size) -> np.ndarray:
-        """What is looked at of each sample: (samples,) or (samples, size)."""
+        """What the score is computed from: (samples,) or (samples, size)."""
         return self.model.reconstruction_error(x, batch_size)
 
     def example(self) -> np.ndarray:
@@ -26,7 +26,7 @@ class ReconstructionError:
         return np.zeros(1)
 
     def fit(self, measured) -> None:
-        """Estimates `arrays` of normal samples."""
+        """Estimates `arrays` from normal samples."""
 
     def score(self, measured) -> np.ndarray:
         return measured
@@ -39,12 +39,14 @@ class NegativeLikelihood(ReconstructionError):
         super().__init__(model, neighbors)
         if not isinstance(model, VariationalAutoencoder):
             raise ValueError(
-                "`score` must be another than 'likelihood' for a model without one. "
+                "`score` must not be 'likelihood' for a model without one. "
                 f"Received: a {type(model).__name__}"
             )
+        # The optimal variance is that of the samples scored together, so that a score would depend
+        # on its batch, and a threshold would not hold for others.
         if getattr(model.loss, "variance", None) == "optimal":
             raise ValueError(
-                "`score` 'likelihood' must have a model with a variance of its own, "
+                "`score` 'likelihood' must have a model with its own variance, such as "
                 "vae(likelihood='gaussian', variance='learnt'). Received: variance 'optimal', "
                 "which depends on what else is scored"
             )
@@ -54,7 +56,7 @@ class NegativeLikelihood(ReconstructionError):
 
 
 class Codes(ReconstructionError):
-    """Scores of the code, one vector a sample, beside normal codes."""
+    """Scores of the code, one vector per sample, relative to normal codes."""
 
     needs_reference = True
 
@@ -80,16 +82,19 @@ class Mahalanobis(Codes):
     def fit(self, measured):
         from sklearn.covariance import LedoitWolf
 
+        # Shrunk, as the covariance of fewer normal codes than dimensions has no inverse; in
+        # float64, as the inverse magnifies rounding.
         found = LedoitWolf().fit(measured.astype("float64"))
         self.arrays = {"mean": found.location_, "precision": found.precision_}
 
     def score(self, measured):
         centred = measured - self.arrays["mean"]
+        # Row by row, the diagonal of C P C' without the matrix of all pairs of samples.
         return np.einsum("ij,ij->i", centred @ self.arrays["precision"], centred)
 
 
 class Nearest(Codes):
-    """The mean distance to the nearest of the normal codes."""
+    """The mean distance to the nearest normal codes."""
 
     def fit(self, measured):
         if len(measured) < self.neighbors:
@@ -102,6 +107,7 @@ class Nearest(Codes):
     def score(self, measured):
         from sklearn.neighbors import NearestNeighbors
 
+        # Built in each call: only arrays are saved, as a fitted scikit-learn object needs pickle.
         found = NearestNeighbors(n_neighbors=self.neighbors).fit(self.arrays["codes"])
         return found.kneighbors(measured)[0].mean(1)
 

@@ -15,10 +15,10 @@ from aezoo.inputs.training_data import BatchCheck
 
 @contextlib.contextmanager
 def keeping_variables(model):
-    """An error in the first step leaves the model its variables, which Keras would lose.
+    """Restores the variables of a model after an error in its first step, which Keras would lose.
 
-    While it loops over batches on JAX, Keras takes the values out of the variables and
-    returns those that a finished step gave.
+    While it loops over batches on JAX, Keras takes the values out of the variables and puts back
+    those that a finished step returned.
     """
     if keras.backend.backend() != "jax":
         yield
@@ -26,11 +26,15 @@ def keeping_variables(model):
     variables = [*model.variables, *model.metrics_variables]
     if getattr(model, "optimizer", None) is not None:
         variables += model.optimizer.variables
+    # References suffice: arrays of JAX do not change, and the error that matters here, in tracing
+    # or compiling, comes before their memory is donated to the step.
     kept = [(variable, variable.value) for variable in variables]
     try:
         yield
     except BaseException:
+        # Ctrl-C as well, as the first step is compiled, which can take long.
         for variable, value in kept:
+            # After an error in a later step Keras itself puts back newer values than these.
             if _is_lost(variable):
                 variable.assign(value)
         raise
@@ -39,13 +43,14 @@ def keeping_variables(model):
 def _is_lost(variable) -> bool:
     try:
         return variable.value is None
-    except TypeError:  # there is no initializer to call any more
+    except TypeError:
+        # Keras calls the initializer of a variable without a value, which it has not kept.
         return True
 
 
 @contextlib.contextmanager
 def without_retracing_warnings():
-    """TensorFlow counts the first calls of several models' `predict` as retracing of one."""
+    """Hides a warning of retracing, which the first `predict` of several models sets off."""
     logger = logging.getLogger("tensorflow")
     logger.addFilter(_is_other)
     try:
@@ -62,13 +67,14 @@ def distribution_of(model):
     """The `Distribution` that a model was made under, or None."""
     if keras.backend.backend() != "tensorflow":
         return None
+    # Here and below: on other backends TensorFlow may not be installed.
     from aezoo.backends.tensorflow_distribution import find
 
     return find(model)
 
 
 def workers_of(model):
-    """The processes that train a model; `Alone` where it is this one."""
+    """The processes that train a model; `Alone` if there is only this one."""
     return distribution_of(model) or Alone()
 
 
@@ -76,7 +82,7 @@ def workers_under(distribute: str | None):
     """The workers of a training under a strategy by its name, or `Alone` for None.
 
     Raises:
-        ValueError: for another name, and where Keras does not run on TensorFlow.
+        ValueError: for another name, and if Keras does not run on TensorFlow.
     """
     if distribute is None:
         return Alone()
@@ -97,7 +103,7 @@ def scope_of(model):
 
 
 def blocks_of(model, data: dict):
-    """A context of the arguments that `fit` runs on: many steps in one call, where it may."""
+    """A context manager of the arguments for `fit`, with many steps per call where possible."""
     if keras.backend.backend() != "tensorflow":
         return contextlib.nullcontext(data)
     distribution = distribution_of(model)
@@ -109,7 +115,7 @@ def blocks_of(model, data: dict):
 
 
 def predict(network, x, batch_size: int):
-    """The outputs of any network; Keras's own way with a strategy takes all workers."""
+    """The outputs of any network; under a strategy Keras's own `predict` needs all workers."""
     distribution = distribution_of(network)
     if distribution is not None:
         return distribution.predict(network, x, batch_size)
@@ -118,7 +124,7 @@ def predict(network, x, batch_size: int):
 
 
 def predict_on_batch(network, x):
-    """The outputs of any network for one batch; under a strategy Keras's come twice."""
+    """The outputs of any network for one batch; under a strategy Keras repeats them per replica."""
     distribution = distribution_of(network)
     if distribution is not None:
         return distribution.predict_on_batch(network, x)
@@ -126,9 +132,9 @@ def predict_on_batch(network, x):
 
 
 def guarded(model, x):
-    """The same data, which stop with a sentence at a batch that cannot be right.
+    """The same data, which raise an error of one sentence at a batch that cannot be right.
 
-    Arrays, and those behind `aezoo.data.load`, were checked wholly already.
+    Arrays, and those behind `aezoo.data.load`, were checked completely before.
     """
     if is_dataset(x):
         from aezoo.backends.tensorflow_batches import guard, rows_of
@@ -144,13 +150,15 @@ def guarded(model, x):
 def _checked_one_by_one(batches, check):
     for number, batch in enumerate(batches):
         check(batch, number)
-        yield batch if isinstance(batch, tuple) else (batch,)  # Keras takes no bare array
+        # Keras refuses a generator of bare arrays.
+        yield batch if isinstance(batch, tuple) else (batch,)
 
 
 class CheckedBatches(keras.utils.PyDataset):
     """A PyDataset whose batches are checked as they are read."""
 
     def __init__(self, batches, check):
+        # Keras asks only the dataset that it is given for these settings.
         super().__init__(batches.workers, batches.use_multiprocessing, batches.max_queue_size)
         self.batches, self.check = batches, check
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import weakref
 
 from keras import ops
 
 
 class _OneReplica:
-    """The ways between replicas where there is one."""
+    """The communication between replicas if there is only one."""
 
     @staticmethod
     def all_reduce(tensor):
@@ -23,8 +22,9 @@ class _OneReplica:
         return 0, count
 
 
-class _Step(threading.local):  # each replica of a process runs in a thread of its own
-    share, replicas, penalties = None, _OneReplica, ()
+# A strategy runs each replica of a process in a thread of its own.
+class _Step(threading.local):
+    share, replicas = None, _OneReplica
 
 
 _step = _Step()
@@ -32,40 +32,25 @@ _step = _Step()
 
 @contextlib.contextmanager
 def one_share(share, replicas):
-    """A step on one replica, whose batch is this share of the whole, in units of an equal one.
+    """A step on one replica, whose batch is `share` of the whole, in units of an equal share.
 
-    `replicas` has the ways between them: `all_reduce`, `all_gather`, `place` and `is_first`.
+    `replicas` has the communication: `all_reduce`, `all_gather`, `place` and `is_first`.
     """
-    _step.share, _step.replicas, _step.penalties = share, replicas, []
+    _step.share, _step.replicas = share, replicas
     try:
         yield
     finally:
-        _step.share, _step.replicas, _step.penalties = None, _OneReplica, ()
-
-
-def add_loss(layer, value) -> None:
-    """`layer.add_loss`, apart for each replica.
-
-    Keras keeps the losses of a layer in one list, and the replicas of a process wait for each
-    other in the middle of a step: one would clear what another has added, or count it as its own.
-    """
-    if _step.share is None:
-        layer.add_loss(value)
-    else:
-        _step.penalties.append(value)
-
-
-def added_losses() -> list:
-    """What `add_loss` was given in this step of this replica."""
-    return list(_step.penalties)
+        _step.share, _step.replicas = None, _OneReplica
 
 
 def weigh(loss):
-    """The loss itself, whose gradient counts as much as this replica has of the batch."""
+    """The same loss, with a gradient that counts as much as this replica has of the batch."""
     share = _step.share
     if share is None:
         return loss
     share = ops.cast(share, loss.dtype)
+    # Averaged over the replicas, gradients with these weights are that of the whole batch; the
+    # value stays, as what is reported must not depend on the share.
     return share * loss + ops.stop_gradient((1 - share) * loss)
 
 
@@ -79,6 +64,7 @@ def first_of_replicas(tensor):
     if _step.share is None:
         return tensor
     first = _step.replicas.is_first()
+    # A sum in which all others are zero: inside a step a strategy can reduce, and not broadcast.
     return _step.replicas.all_reduce(ops.where(first, tensor, ops.zeros_like(tensor)))
 
 
@@ -88,23 +74,5 @@ def gather_over_replicas(tensor):
 
 
 def place_in_batch(count):
-    """(how many samples of the batch earlier replicas have, how many all have together)."""
+    """(number of samples of the batch on earlier replicas, number on all together)."""
     return _step.replicas.place(count)
-
-
-class OfReplica:
-    """An attribute that every replica has for itself, such as what a layer tells a loss."""
-
-    def __init__(self):
-        self._here = threading.local()
-
-    def __get__(self, instance, owner=None):
-        return self if instance is None else self._values().get(instance)
-
-    def __set__(self, instance, value):
-        self._values()[instance] = value
-
-    def _values(self):
-        if not hasattr(self._here, "values"):
-            self._here.values = weakref.WeakKeyDictionary()
-        return self._here.values

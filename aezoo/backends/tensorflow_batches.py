@@ -17,7 +17,7 @@ from aezoo.inputs.training_data import BAD_BATCH, ROUNDING, interval, largest_va
 
 @dataclasses.dataclass
 class Rows:
-    """Arrays in memory whose rows are gathered by index, shuffled anew every epoch.
+    """Arrays in memory whose rows are gathered by index, shuffled again in every epoch.
 
     Attributes:
         columns: (x,), (x, y) or (x, y, sample weights), arrays of the same number of rows.
@@ -34,7 +34,8 @@ class Rows:
     first_epoch: int = 0
 
     def __post_init__(self):
-        with tf.device("CPU:0"):  # the pipeline gathers there, also where there is a GPU
+        # The pipeline gathers on the CPU, but a GPU would get these tensors by default.
+        with tf.device("CPU:0"):
             self.columns = tuple(tf.convert_to_tensor(column) for column in self.columns)
 
     @property
@@ -46,7 +47,7 @@ class Rows:
         return self.batch_size * math.prod(self.columns[0].shape[1:]) * self.columns[0].dtype.size
 
     def batches(self):
-        """A dataset of batches, the last one smaller where they do not divide."""
+        """A dataset of batches; the last one is smaller if the rows do not divide evenly."""
         size = self.batch_size
 
         def epoch(order):
@@ -61,6 +62,7 @@ class Rows:
         steps = math.ceil(math.ceil(samples / size) / length)
 
         def epoch(order):
+            # The last block is filled up with row 0; its `count` keeps steps away from these rows.
             padding = tf.zeros((max(0, steps * length - full) * size,), tf.int32)
             padded = tf.concat([order[: full * size], padding], 0)
 
@@ -68,9 +70,11 @@ class Rows:
                 rows = padded[step * length * size : (step + 1) * length * size]
                 stacked = self._pick(rows, (length, size))
                 count = tf.clip_by_value(full - step * length, 0, length)
+                # The shape tells the loop, as it is traced, that there is never a smaller batch.
                 if samples == full * size:
                     return stacked, count, self._pick(order[:0], (0,)), tf.zeros((1,), tf.int32)
                 last = step == steps - 1
+                # Splits are [0], or [0, rows] in the block that the smaller batch follows.
                 rest = order[full * size : tf.where(last, samples, full * size)]
                 splits = tf.range(tf.where(last, 2, 1)) * (samples - full * size)
                 return stacked, count, self._pick(rest), splits
@@ -84,6 +88,8 @@ class Rows:
 
         def one(seed):
             order = tf.range(self.samples)
+            # For 60,000 images `Dataset.shuffle` takes .32 s, and indices with a gather .05 s. They
+            # are shuffled without a state, so the order depends on the seed of the epoch alone.
             if self.shuffle:
                 order = tf.random.experimental.stateless_shuffle(order, seed)
             return tf.data.Dataset.range(steps, output_type=tf.int32).map(epoch(order))
@@ -104,21 +110,25 @@ class Rows:
 
 
 def epoch_seeds(seed: int | None, first_epoch: int = 0):
-    """A dataset of two integers, others in every epoch.
+    """A dataset of one pair of integers, which is different in every epoch.
 
-    Each iteration is the next epoch. Those of a seed depend on the number of the epoch alone, so
-    that a training that is resumed has the same ones as one that was not interrupted.
+    Each iteration is the next epoch. With a seed the pair depends only on the number of the epoch,
+    so a training that is resumed has the same pairs as one that was not interrupted.
     """
-    if seed is None:  # of `keras.utils.set_random_seed`
+    # Without a seed of its own it draws from that of `keras.utils.set_random_seed`.
+    if seed is None:
         return tf.data.Dataset.random(rerandomize_each_iteration=True).batch(2).take(1)
+    # Counted in Python: a dataset does not know how often it has been iterated.
     epochs = itertools.count(first_epoch)
 
     def next_epoch():
+        # Not of seed + epoch, as the first order of seed 1 would be the second one of seed 0.
         return np.random.default_rng((seed, next(epochs))).integers(2**63, size=2)
 
     def draw(_):
         return tf.ensure_shape(tf.numpy_function(next_epoch, [], tf.int64), (2,))
 
+    # `map` draws at each iteration; a constant would be drawn once, when the dataset is made.
     return tf.data.Dataset.range(1).map(draw)
 
 
@@ -129,6 +139,8 @@ def from_arrays(x, y=None, *, batch_size: int, shuffle: bool, seed: int | None =
     def begin(epoch):
         begun = dataclasses.replace(rows, first_epoch=epoch)
         dataset = counted(begun.batches(), math.ceil(rows.samples / batch_size)).prefetch(16)
+        # Only this object has the attribute: a dataset that is made from it no longer gives these
+        # rows, and is read batch by batch.
         dataset.aezoo_rows = begun
         return dataset
 
@@ -136,7 +148,7 @@ def from_arrays(x, y=None, *, batch_size: int, shuffle: bool, seed: int | None =
 
 
 def beginning(begin):
-    """The dataset of `begin(epoch)`, which `at_epoch` finds again."""
+    """The dataset of `begin(0)`, which `at_epoch` can begin at another epoch."""
 
     def begun(epoch):
         dataset = begin(epoch)
@@ -161,10 +173,11 @@ def rows_of(dataset) -> Rows | None:
 
 
 def from_records(records, samples: int, *, batch_size: int, shuffle: bool, seed: int | None):
-    """Batches of single samples that are read as they are needed, at flat memory."""
+    """Batches of single samples, which are read when they are needed, with constant memory."""
 
     def shuffled(drawn):
-        # of `keras.utils.set_random_seed(0)` TensorFlow would ask whether `drawn` is 0 as well
+        # TensorFlow compares its seeds with (0, 0): a global seed of 0 would make it ask whether
+        # the tensor `drawn` is 0, which it refuses. With 1 no global seed changes the order.
         tf.compat.v1.get_default_graph().seed = 1
         return records.shuffle(min(samples, 4096), seed=drawn[0], reshuffle_each_iteration=False)
 
@@ -177,6 +190,7 @@ def from_records(records, samples: int, *, batch_size: int, shuffle: bool, seed:
 
 
 def counted(dataset, steps: int):
+    # Without a known number of batches Keras warns that the input ran out of data.
     return dataset.apply(tf.data.experimental.assert_cardinality(steps))
 
 
@@ -189,6 +203,7 @@ def from_pairs(pairs, like):
     """
     spec = like.element_spec
     inputs, *rest = spec if isinstance(spec, tuple) else (spec,)
+    # Corruption returns floats, also of pixels.
     corrupted = tf.TensorSpec(inputs.shape, keras.config.floatx())
     dataset = tf.data.Dataset.from_generator(
         pairs, output_signature=(corrupted, *(rest or (inputs,)))
@@ -206,6 +221,7 @@ def from_batches(batches, shuffle: bool = False):
         shuffle: Whether a PyDataset's batches come in another order every epoch.
     """
     known = isinstance(batches, keras.utils.PyDataset)
+    # `from_generator` has to be told shapes and dtypes, which only a batch shows.
     first = _as_arrays(batches[0] if known else next(batches))
     waiting = [first]  # for an iterator, which cannot begin again
 
@@ -234,8 +250,10 @@ def from_batches(batches, shuffle: bool = False):
 
 
 def _as_arrays(batch):
-    """A batch as NumPy arrays, 64-bit floats as Keras's float; nothing for what is None."""
+    """A batch as NumPy arrays, with 64-bit floats as Keras's float and without parts of None."""
     if isinstance(batch, (tuple, list)):
+        if len(batch) == 3 and batch[1] is None and batch[2] is not None:
+            batch = (batch[0], batch[0], batch[2])  # or the weights would become the targets
         parts = [part for part in batch if part is not None]
         return _as_arrays(parts[0]) if len(parts) == 1 else tuple(map(_as_arrays, parts))
     array = to_numpy(batch)
@@ -243,11 +261,11 @@ def _as_arrays(batch):
 
 
 def guard(dataset, check):
-    """The same dataset, which stops with a sentence at a batch that cannot be right.
+    """The same dataset, which raises an error of one sentence at a batch that cannot be right.
 
     Args:
         dataset: Batches of x, (x, y) or (x, y, sample weights).
-        check: The `BatchCheck` of the model, whose ranges and shapes are asked for.
+        check: The `BatchCheck` of the model, with its range and shapes.
     """
     low, high = check.range
     far = largest_value()
@@ -255,13 +273,12 @@ def guard(dataset, check):
     must = f"lie in {interval(low, high)}"
 
     def refuse(bad, sentence, *values):
-        """Words are put together only where there is something to say."""
-
         def stop():
             text = tf.strings.format(BAD_BATCH.format(sentence), values)
             tf.debugging.Assert(False, [text], summarize=-1)
             return True
 
+        # In a branch, so that no text is formatted for a batch that is right.
         return tf.cond(bad, stop, lambda: True)
 
     def check_range(part, step, name, smallest, largest, must, slack=0.0):
@@ -281,6 +298,7 @@ def guard(dataset, check):
         )
         expected = f"(samples, {', '.join(map(str, shape))})"
         sentence = f"{name} must have the shape {expected}. Received: {{}} in batch {{}}"
+        # Checked first, as `ensure_shape` would end in an error of its own.
         with tf.control_dependencies([refuse(~same, sentence, found, step)]):
             return tf.ensure_shape(tf.identity(part), (None, *shape))
 
@@ -289,12 +307,16 @@ def guard(dataset, check):
         compared = list(shapes)[min(len(batch), 2) - 1]  # what the reconstruction is compared with
         parts = []
         for (name, shape), given in zip(shapes.items(), batch, strict=False):
+            # The inputs of a conditional model are (samples, labels).
             part, *labels = tf.nest.flatten(given)
-            if shape is not None and part.shape[1:].as_list() != list(shape):
+            # A shape that is known when this is traced needs no check at every batch.
+            known = None if part.shape.rank is None else part.shape[1:].as_list()
+            if shape is not None and known != list(shape):
                 part = check_shape(part, step, name, shape)
             sentence = f"{name} must hold at least one sample. Received: none in batch {{}}"
             refuse(tf.shape(part)[0] == 0, sentence, step)
             if part.dtype.is_floating:
+                # In the float of the model, in which a float64 may be infinite.
                 values = tf.cast(part, keras.config.floatx())
                 finite = tf.reduce_all(tf.math.is_finite(values))
                 sentence = f"{name} must be finite. Received: NaN or infinity in batch {{}}"

@@ -3,10 +3,10 @@
 A model that was made under `tf.distribute.MirroredStrategy` or
 `tf.distribute.MultiWorkerMirroredStrategy` is trained here by `strategy.run` and
 `strategy.reduce`. Every worker is given the same batches; each replica takes its rows of each
-batch, as many as any other or one fewer, and its gradient counts for these rows. So a step is
-that of one device on the whole batch, the last and smaller one too. A batch of fewer rows than
-replicas is filled up with a copy, which counts in the figures and statistics of that batch, but
-not in its gradient.
+batch, the same number as the others or one fewer, and its gradient counts for these rows. So a
+step is that of one device on the whole batch, also for a last and smaller batch. A batch of fewer
+rows than replicas is filled up with a copy, which counts in the metrics and statistics of that
+batch, but not in its gradient.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ from aezoo.backends.workers import Workers
 from aezoo.inputs.arrays import batches, is_array, is_dataset, to_numpy
 
 STRATEGIES = (tf.distribute.MirroredStrategy, tf.distribute.MultiWorkerMirroredStrategy)
+# Far apart, so that replica 1 of a layer with seed 0 does not draw as replica 0 of one with seed 1.
 BETWEEN_SEEDS = 1_000_003
+# What TensorFlow raises on the workers that are left when one is gone.
 LOST = (
     tf.errors.UnavailableError,
     tf.errors.AbortedError,
@@ -37,11 +39,12 @@ LOST = (
 
 
 def find(model) -> Distribution | None:
-    """What a model was made under; None where that is no strategy of several replicas."""
+    """The strategy of several replicas that a model was made under, or None."""
     strategy = getattr(model, "distribute_strategy", None)
     return _distribution(strategy) if isinstance(strategy, STRATEGIES) else None
 
 
+# Once per strategy, as finding the number of its first replica calls a function for each of them.
 @functools.lru_cache(maxsize=8)
 def _distribution(strategy) -> Distribution:
     first = []
@@ -54,14 +57,15 @@ def _distribution(strategy) -> Distribution:
 
 
 def begin(name: str) -> Distribution:
-    """Makes a strategy, before anything else is done in this process."""
+    """Makes a strategy, which has to come before anything else in this process."""
+    # TensorFlow refuses to connect workers once its runtime has started.
     if name == "mirrored":
         return _distribution(tf.distribute.MirroredStrategy())
     return _distribution(tf.distribute.MultiWorkerMirroredStrategy())
 
 
 class Replicas:
-    """The ways between the replicas of a strategy, in the step of one."""
+    """Communication between the replicas of a strategy, in the step of one replica."""
 
     @staticmethod
     def all_reduce(tensor):
@@ -72,11 +76,12 @@ class Replicas:
     def all_gather(tensor):
         """The rows of all replicas, in the step of one."""
         gathered = tf.distribute.get_replica_context().all_gather(tensor, 0)
+        # Gathering loses the static shape of the rows.
         return tf.ensure_shape(gathered, (None, *tensor.shape[1:]))
 
     @staticmethod
     def place(count):
-        """How many rows the replicas before this one have, and how many all have."""
+        """(number of rows on the replicas before this one, number on all)."""
         context = tf.distribute.get_replica_context()
         number, replicas = context.replica_id_in_sync_group, context.num_replicas_in_sync
         counts = Replicas.all_reduce(
@@ -92,7 +97,7 @@ class Replicas:
 
 @dataclasses.dataclass(frozen=True)
 class Distribution(Workers):
-    """A strategy, its replicas here and elsewhere, and the ways between its workers.
+    """A strategy, its replicas here and elsewhere, and communication between its workers.
 
     Attributes:
         strategy: The strategy of TensorFlow.
@@ -123,13 +128,14 @@ class Distribution(Workers):
             data: The arguments of `fit` or `evaluate`.
 
         Yields:
-            The arguments with distributed datasets in the place of the data.
+            The arguments with distributed datasets in place of the data.
         """
         if data.get("class_weight") is not None:
             raise ValueError(
                 "`class_weight` must be left out under a strategy. "
                 f"Received: {data['class_weight']!r}"
             )
+        # `fit` always passes `validation_data`, be it None, and `evaluate` never does.
         steps = "steps_per_epoch" if "validation_data" in data else "steps"
         found = {**data, "y": None, "sample_weight": None, "batch_size": None, "shuffle": False}
         found["x"], found[steps] = self._shares(data, data.get(steps))
@@ -142,13 +148,14 @@ class Distribution(Workers):
             )
         with self.scope():
             keras_private.make_variables(model, _symbols(found["x"].element_spec))
+            # Not for an evaluation, whose draws belong to samples and not to replicas.
             if "validation_data" in data:
                 self._draw_apart(model)
         with self.naming_lost_workers(), _synchronized(model):
             yield found
 
     def _draw_apart(self, model):
-        """Lets each replica draw noise of its own."""
+        """Lets each replica draw its own noise."""
         counting = {  # the samples of an evaluation, which must be counted alike
             id(layer.evaluation.state)
             for layer in keras_private.all_layers(model)
@@ -160,6 +167,7 @@ class Distribution(Workers):
             if variable.name == "seed_generator_state" and id(variable) not in counting
         ]
 
+        # Keras makes the states of generators without aggregation, so each replica keeps its own.
         def move():
             number = tf.distribute.get_replica_context().replica_id_in_sync_group
             for state in states:
@@ -182,8 +190,10 @@ class Distribution(Workers):
             dataset = x if is_dataset(x) else from_batches(x)
         known = int(dataset.cardinality())
         count = steps or (known if known >= 0 else None)
+        # Keras counts the steps of an epoch, and the next epoch goes on in the same iterator.
         if count is not None:
             dataset = dataset.repeat()
+        # `experimental_distribute_dataset` would cut batches and shard data by rules of its own.
         return self.strategy.distribute_datasets_from_function(
             lambda context: dataset.flat_map(self._pieces).prefetch(2 * self.local)
         ), count
@@ -204,6 +214,7 @@ class Distribution(Workers):
         def piece(replica):
             start, end = (rows * number // self.replicas for number in (replica, replica + 1))
             share = tf.cast(end - start, tf.float32) * self.replicas / tf.cast(rows, tf.float32)
+            # A share without rows takes a copy of one; the 0 above keeps it out of the gradient.
             start = tf.minimum(start, rows - 1)
             end = tf.maximum(end, start + 1)
             return {"batch": tf.nest.map_structure(lambda part: part[start:end], batch),
@@ -212,20 +223,23 @@ class Distribution(Workers):
         return tf.data.Dataset.range(self.first, self.first + self.local).map(piece)
 
     def function(self, model, step):
-        """The train or test function of a model, which takes an iterator and returns figures."""
+        """The train or test function of a model, which takes an iterator and returns metrics."""
         trains = step.__name__ == "train_step"
 
         def on_replica(data):
             share = 1.0
+            # `train_on_batch` gives the whole batch to every replica, without a share.
             if isinstance(data, dict):
                 data, share = data["batch"], data["share"]
             with one_share(share, Replicas):
+                # Read after the step, in which each replica has moved its own, to be averaged.
                 return step(data), [tf.convert_to_tensor(v) for v in moving if trains]
 
         def on_all(data):
             logs, states = self.strategy.run(on_replica, args=(data,))
             parts = [*tf.nest.flatten(logs), *states]
             means = self._means(parts)
+            # A test has no states to assign.
             for variable, mean in zip(moving, means[len(logs) :], strict=False):
                 variable.assign(mean)
             return tf.nest.pack_sequence_as(logs, means[: len(logs)])
@@ -242,6 +256,7 @@ class Distribution(Workers):
 
         local = [self.strategy.experimental_local_results(part) for part in parts]
         shapes = [values[0].shape for values in local]
+        # As one vector, because each reduction between workers costs a round trip.
         vectors = [flat(*(values[i] for values in local)) for i in range(self.local)]
         mean = tf.add_n(vectors) / self.replicas
         if self.workers > 1:
@@ -263,6 +278,7 @@ class Distribution(Workers):
         pieces = np.array_split(np.arange(length), self.local)
 
         def piece(context):
+            # A replica without rows computes row 0, of which `joined` keeps nothing.
             rows = pieces[context.replica_id_in_sync_group - self.first]
             start, end = (rows[0], rows[-1] + 1) if len(rows) else (0, 1)
             return keras.tree.map_structure(lambda part: tf.convert_to_tensor(part[start:end]), x)
@@ -276,13 +292,14 @@ class Distribution(Workers):
         return keras.tree.map_structure(joined, self._predict_function(network)(values))
 
     def _predict_function(self, network):
-        """In the context of replicas, so that metrics of layers wait for no other worker."""
+        """Runs on the replicas of this worker, so that metrics of layers wait for no other."""
 
         def call(values):
             return self.strategy.run(lambda x: network(x, training=False), args=(values,))
 
         if network.run_eagerly:
             return call
+        # Keras would wrap and track a dictionary that is set as an attribute.
         functions = vars(network).setdefault("local_functions", {})
         return functions.setdefault("predict", tf.function(call, reduce_retracing=True))
 
@@ -290,6 +307,7 @@ class Distribution(Workers):
         """The sum over workers of an array of each."""
         if self.workers == 1:
             return values
+        # A plain tensor counts once per worker, whatever the number of its devices.
         with self.naming_lost_workers():
             return self.strategy.reduce("SUM", tf.constant(values), axis=None).numpy()
 
@@ -301,10 +319,11 @@ class Distribution(Workers):
         except LOST as error:
             if self.workers == 1:
                 raise
+            # TensorFlow puts the node of its graph before the reason, in double braces.
             reason = re.sub(r"\{\{.*?\}\}\s*", "", str(error)).strip().splitlines()[0]
             raise ConnectionError(
                 "Another worker of this job stopped or cannot be reached, and none can go on "
-                "alone; start all of them again, with resume where they train by the recipe. "
+                "alone; start all of them again, with resume if they run aezoo.train. "
                 f"Received: {reason}"
             ) from error
 
@@ -313,7 +332,7 @@ class Distribution(Workers):
 def _synchronized(model):
     """Batch normalisations take mean and variance over the batches of all replicas.
 
-    They are told so only while they train, as a model that is saved so loads on no other backend.
+    They do so only during training, as a model that is saved like that loads on no other backend.
     """
     layers = [
         layer
@@ -331,6 +350,7 @@ def _synchronized(model):
 
 def _moving(layer) -> list:
     """The weights that training moves without gradients, such as running means."""
+    # Frozen layers do not move theirs, and the states of random generators are not floats.
     if not layer.trainable:
         return []
     if hasattr(layer, "layers"):
@@ -344,6 +364,7 @@ def _symbols(spec):
     """The batch that a dataset of shares gives, as Keras's symbols."""
 
     def symbol(part):
+        # The spec of a value per replica has one spec for each, and no public way to them.
         part = getattr(part, "_value_specs", [part])[0]
         return keras.KerasTensor((None, *part.shape[1:]), part.dtype.name)
 

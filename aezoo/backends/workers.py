@@ -12,7 +12,7 @@ from aezoo.inputs.arrays import to_numpy
 
 
 class Alone:
-    """The workers of a training that has one."""
+    """The workers of a training with only one process."""
 
     chief = True
     workers = 1
@@ -29,9 +29,9 @@ class Alone:
 
 
 class Workers:
-    """The ways between the workers of a `Distribution`, all of which make each call.
+    """Communication between the workers of a `Distribution`; every worker must make each call.
 
-    What one has goes to the others as bytes, which are summed with the zeros of the others.
+    What one worker has goes to the others as bytes, which are summed with zeros of the others.
     """
 
     @property
@@ -49,16 +49,16 @@ class Workers:
 
     @contextlib.contextmanager
     def together(self):
-        """What only the chief does: an error there is an error on every worker.
+        """What only the chief does: an error of the chief is an error on every worker.
 
         Raises:
-            ValueError: what the chief raised, and where this is in the scope of the strategy,
-                in which the making of a variable would wait for the other workers.
+            ValueError: what the chief raised, and inside the scope of the strategy, where making a
+                variable would wait for the other workers.
         """
         if self.workers > 1 and self.in_scope:
             raise ValueError(
-                "The recipe must be called outside strategy.scope(), in which only the model is "
-                f"made. Received: the scope of {self.strategy}"
+                "`aezoo.train` must be called outside strategy.scope(), which is only for making "
+                f"the model. Received: the scope of {self.strategy}"
             )
         message = None
         try:
@@ -67,12 +67,13 @@ class Workers:
             message = str(error)
             raise
         finally:
+            # Sent after success too: the other workers wait here for what the chief has to say.
             found = self.from_chief(message)
             if found is not None and not self.chief:
                 raise ValueError(found)
 
     def same_seed(self, seed: int | None) -> int | None:
-        """The seed of the chief; where there is none and several workers, one that it draws."""
+        """The seed of the chief; without one and with several workers, one that the chief draws."""
         if self.workers == 1:
             return seed
         drawn = int(np.random.default_rng().integers(2**31))
@@ -90,9 +91,10 @@ class Workers:
                 variable.assign(arrays[name])
 
     def from_chief(self, value):
-        """What the chief has, on every worker; anything that JSON holds."""
+        """What the chief has, on every worker: anything that JSON can hold."""
         if self.workers == 1:
             return value
+        # JSON and not pickle, which would run code that comes over the network.
         return json.loads(self._sent(json.dumps(value).encode(), 0))
 
     def rows(self, blocks):
@@ -104,6 +106,7 @@ class Workers:
 
     def merged(self, sums):
         """The sums of all workers, merged in the same order on each."""
+        # Sums of floats depend on their order, and all workers must solve the same equations.
         if self.workers == 1:
             return sums
         content = io.BytesIO()
@@ -120,9 +123,11 @@ class Workers:
 
     def _sent(self, content: bytes, worker: int) -> bytes:
         """The bytes that one worker has, on every worker."""
+        # The others do not know the length, and a collective sum needs equal shapes.
         mine = self.worker == worker
         length = int(self.sum(np.array(len(content) if mine else 0)))
         padded = np.zeros(-(-length // 4) * 4, "uint8")
+        # Collective operations sum int32 and no bytes; one addend only is not 0, so none overflows.
         if mine:
             padded[:length] = np.frombuffer(content, "uint8")
         return self.sum(padded.view("int32")).tobytes()[:length]

@@ -7,6 +7,8 @@ import pathlib
 import sys
 from typing import Annotated
 
+# Nothing up here imports Keras, which takes seconds: help and typos are answered at once, and each
+# command imports what it needs.
 import typer
 
 from aezoo.cli.train import train_app
@@ -33,13 +35,16 @@ def main() -> None:
         try:
             app()
         finally:
+            # Within the outer `try`: when Python flushes at its end, a closed pipe is a traceback.
             sys.stdout.flush()
     except SystemExit as exit:
-        if isinstance(exit.__context__, BrokenPipeError):  # typer and rich would exit with 1
+        # Typer and rich turn a closed pipe into exit code 1.
+        if isinstance(exit.__context__, BrokenPipeError):
             _leave_closed_pipe()
         raise
     except BrokenPipeError:
         _leave_closed_pipe()
+    # Before OSError, which includes FileNotFoundError: bad input is 2, a machine's trouble is 1.
     except (ValueError, FileNotFoundError) as error:
         _fail(error, 2)
     except (FloatingPointError, OSError, ModuleNotFoundError) as error:
@@ -49,9 +54,11 @@ def main() -> None:
 
 
 def _leave_closed_pipe():
-    """Ends as a program does whose reader went away, as `head` does."""
-    with open(os.devnull, "w") as nowhere:  # what is still to be written goes there
+    """Ends as any program does whose reader, such as `head`, went away."""
+    # What is left in the buffers goes there when Python ends, and not into the closed pipe.
+    with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), sys.__stdout__.fileno())
+    # 128 plus the number of SIGPIPE, as a shell says it.
     sys.exit(141)
 
 
@@ -90,7 +97,7 @@ def _list_weights(pattern):
 
     from aezoo.saving.pretrained import SHIPPED, list_weights, read_card
 
-    table = Table("weights", "what they are", "code", "parameters", "file, kB", "test figures")
+    table = Table("weights", "what they are", "code", "parameters", "file, kB", "test metrics")
     for name in list_weights(pattern):
         card = read_card(SHIPPED / name)
         figures = (f"{key} {value}" for key, value in card["figures"].items())
@@ -109,7 +116,7 @@ def reconstruct(
     out: Annotated[
         pathlib.Path, typer.Option(help="Folder for the reconstructions, as PNG of 8 or 16 bits.")
     ],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:
     """Reconstruct images; a denoising model denoises them."""
     import numpy as np
@@ -128,6 +135,7 @@ def reconstruct(
     if not paths:
         raise ValueError(f"`images` must hold at least one image. Received: {images[0]}")
     targets = [out / f"{path.stem}.png" for path in paths]
+    # Files of one name may come from several folders.
     if len(set(targets)) < len(targets):
         targets = [out / f"{i:05}-{path.stem}.png" for i, path in enumerate(paths)]
     _refuse_existing(targets, overwrite)
@@ -145,9 +153,11 @@ def reconstruct(
                 f"`aezoo.load_model(run).reconstruct(x)` takes them. Received: {path}"
             )
     dtypes = [image.dtype for image in pixels]
-    if len(set(dtypes)) > 1:  # 8 and 16 bits: the same values in [0, 1]
+    # Images of 8 and of 16 bits go through in one batch, as the same values in [0, 1].
+    if len(set(dtypes)) > 1:
         pixels = [image.astype("float32") / np.iinfo(image.dtype).max for image in pixels]
     outputs = model.reconstruct(np.stack(pixels))
+    # Only now, so that bad input leaves no folder.
     make_folder(out)
     for target, output, dtype in zip(targets, outputs, dtypes, strict=True):
         with replacing(target) as temporary:
@@ -159,12 +169,12 @@ def reconstruct(
 @app.command()
 def encode(
     run: RunArgument,
-    source: Annotated[str, typer.Argument(help="Data to encode, as --data takes it.")],
+    source: Annotated[str, typer.Argument(help="Data to encode, as `aezoo train` takes it.")],
     out: Annotated[pathlib.Path, typer.Option(help="The .npz file with codes, and labels if any.")],
     split: Annotated[str, typer.Option(help="Split of the source.")] = "train",
     limit: Annotated[int | None, typer.Option(help="Maximum number of samples.")] = None,
     data_dir: Annotated[str | None, typer.Option(help="Where TFDS finds its data.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:
     """Write the codes of a data set."""
     import numpy as np
@@ -195,14 +205,14 @@ def encode(
 def evaluate(
     runs: Annotated[list[pathlib.Path], typer.Argument(help="Run folders, or .keras files.")],
     data: Annotated[
-        str | None, typer.Option(help="Data, as `aezoo train` takes it (that of the runs).")
+        str | None, typer.Option(help="Data, as `aezoo train` takes it (default: the runs' own).")
     ] = None,
     limit: Annotated[
         int | None, typer.Option(help="Maximum number of samples to measure, and to fit to.")
     ] = None,
     data_dir: Annotated[str | None, typer.Option(help="Where TFDS finds its data.")] = None,
     out: Annotated[
-        pathlib.Path | None, typer.Option(help="Folder for the report (the first run).")
+        pathlib.Path | None, typer.Option(help="Folder for the report (default: the first run).")
     ] = None,
 ) -> None:
     """The report card of runs, with PCA beside them: a table, and a page with pictures."""
@@ -215,17 +225,19 @@ def evaluate(
 def transfer(
     run: RunArgument,
     data: Annotated[
-        str | None, typer.Option(help="Labelled data, as `aezoo train` takes it (that of RUN).")
+        str | None, typer.Option(help="Labelled data, as `aezoo train` takes it (default: RUN's).")
     ] = None,
     labels_per_class: Annotated[
-        str, typer.Option(help="Numbers of labels of each class, with commas between.")
+        str, typer.Option(help="Numbers of labels per class, separated by commas.")
     ] = "10,100",
     seeds: Annotated[int, typer.Option(help="Repetitions with other labelled samples.")] = 5,
     steps: Annotated[int, typer.Option(help="Gradient steps of the fine-tuning.")] = 300,
     pooling: Annotated[str | None, typer.Option(help="mean, max or flatten.")] = None,
     limit: Annotated[int | None, typer.Option(help="Maximum number of training samples.")] = None,
     data_dir: Annotated[str | None, typer.Option(help="Where TFDS finds its data.")] = None,
-    out: Annotated[pathlib.Path | None, typer.Option(help="Folder for the results (RUN).")] = None,
+    out: Annotated[
+        pathlib.Path | None, typer.Option(help="Folder for the results (default: RUN).")
+    ] = None,
 ) -> None:
     """What the encoder is worth to a classifier, with all labels and with few."""
     from aezoo.cli.transfer import run_transfer
@@ -236,19 +248,23 @@ def transfer(
 @app.command()
 def detect(
     run: Annotated[pathlib.Path, typer.Argument(help="A run folder, or one with a detector.")],
-    source: Annotated[str, typer.Argument(help="Data to look through, as --data takes it.")],
+    source: Annotated[str, typer.Argument(help="Data to score, as `aezoo train` takes it.")],
     out: Annotated[pathlib.Path, typer.Option(help="The .csv file with one row per sample.")],
     normal: Annotated[
-        str | None, typer.Option(help="Normal data that RUN was not trained on (what it held out).")
+        str | None, typer.Option(help="Normal data unseen by RUN (default: what it held out).")
     ] = None,
-    rate: Annotated[float | None, typer.Option(help="Promised false alarms (0.01).")] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="Promised rate of false alarms (default 0.01).")
+    ] = None,
     score: Annotated[
         str | None, typer.Option(help="reconstruction, mahalanobis, nearest or likelihood.")
     ] = None,
-    split: Annotated[str | None, typer.Option(help="Split of SOURCE (test, or train).")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Split of SOURCE (default: test, else train).")
+    ] = None,
     limit: Annotated[int | None, typer.Option(help="Maximum number of samples.")] = None,
     data_dir: Annotated[str | None, typer.Option(help="Where TFDS finds its data.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:
     """Find anomalies at a promised rate of false alarms; the detector goes to RUN/detector."""
     from aezoo.cli.detect import run_detect
@@ -269,11 +285,13 @@ def export(
         str, typer.Option(help="float32, or uint8 for pixels that are scaled inside.")
     ] = "float32",
     data: Annotated[
-        str | None, typer.Option(help="Data to try the file out on (that of the run).")
+        str | None, typer.Option(help="Data to try the file on (default: the run's own).")
     ] = None,
-    out: Annotated[pathlib.Path | None, typer.Option(help="The file (RUN/PART.onnx).")] = None,
+    out: Annotated[
+        pathlib.Path | None, typer.Option(help="The file (default for onnx: RUN/PART.onnx).")
+    ] = None,
     data_dir: Annotated[str | None, typer.Option(help="Where TFDS finds its data.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:
     """Write a run as a file that runs without Keras, and compare the two."""
     from aezoo.cli.export import run_export

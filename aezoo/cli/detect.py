@@ -32,7 +32,7 @@ def run_detect(run, source, out, normal, rate, score, split, limit, data_dir):
     split = split or evaluation_split(source, data_dir)
     size = image_size(detector.model)
     data, names = with_names(source, split, image_size=size, limit=limit, data_dir=data_dir)
-    scores = detector.score(data)
+    scores = detector.anomaly_scores(data)
     found = scores > detector.threshold
     make_folder(out.parent)
     with replacing(out) as temporary, temporary.open("w", newline="") as file:
@@ -56,6 +56,7 @@ def _calibrated(run, normal, rate, score, data_dir):
     detector = Detector(model, score)
     options = {"image_size": image_size(model), "data_dir": data_dir, "shuffle": False}
     config = _config(run)
+    # The codes are compared with those of the training data, and the held-out part calibrates.
     if config is not None and detector.needs_reference:
         training = {"validation_split": _held_out(config), "limit": config["training"].get("limit")}
         reference = load(config["data"], "train", **training, **options)
@@ -83,7 +84,8 @@ def _config(run) -> dict | None:
 
 
 def _held_out(config) -> float | None:
-    """The share of the training data that a run held out, by itself or as it was told."""
+    """The share of the training data that a run held out, by default or as it was told."""
+    # Configurations of earlier versions have no `held_out`.
     return config.get("held_out", config["training"].get("validation_split")) or None
 
 
@@ -92,6 +94,8 @@ def _unseen(run, config, options):
     from aezoo.data import load, splits
 
     data, share = config["data"], _held_out(config)
+    # Early stopping chose the weights by what was held out, which is then not quite unseen. In a
+    # run without it the held-out part calibrates, and the test split is left to be scored.
     stopped_early = config["training"].get("early_stopping") is not None
     if "test" in splits(data, options["data_dir"]) and (stopped_early or not share):
         return f"the test split of {data}", load(data, "test", **options)
@@ -102,5 +106,5 @@ def _unseen(run, config, options):
         )
     what = f"the {share:.0%} of {data} that the run held out"
     if stopped_early:
-        what += "; it stopped by them, so that the promised rate is an approximate one"
+        what += "; early stopping used them, so the promised rate is approximate"
     return what, load(data, "validation", validation_split=share, **options)

@@ -16,6 +16,7 @@ def run_evaluate(runs, data, out, limit, data_dir):
     for run in runs:
         model = load_model(run)
         folder = RunFolder(run if run.is_dir() else run.parent)
+        # Runs of one factory have models of one name, and are told apart by their folders.
         name = model.name if len(runs) == 1 else _name(run)
         if name in models:
             raise ValueError(f"`runs` must differ in their names. Received: {name} twice")
@@ -39,5 +40,5 @@ def run_evaluate(runs, data, out, limit, data_dir):
 
 
 def _name(run) -> str:
-    """The folder of a run, or the name of a file that has none."""
+    """The name of a run's folder, or of a file without its suffix."""
     return run.name if run.is_dir() else run.stem

@@ -1,4 +1,4 @@
-"""`aezoo export`: a run as a file that runs without Keras, tried out on the run's own data."""
+"""`aezoo export`: a run as a file that runs without Keras, tried on the run's own data."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ def run_export(run, format, part, quantize, input_dtype, data, out, data_dir, ov
 
     model = load_model(run)
     folder = run if run.is_dir() else run.parent
+    # Data that were in memory are known by their kind only, and cannot be loaded again.
     if data is None and (folder / CONFIG).is_file():
         source = RunFolder(folder).data
         data = source if names_source(source) else None
@@ -33,4 +34,4 @@ def run_export(run, format, part, quantize, input_dtype, data, out, data_dir, ov
     print(f"largest difference from the model's outputs: {found.difference:.2g}")
     print(f"mean squared error: {found.mse:.5f}, that of the model {found.model_mse:.5f}")
     if data is None:
-        print("compared on uniform noise, as --data names nothing else")
+        print("compared on uniform noise, as no --data was given")

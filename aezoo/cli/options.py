@@ -9,13 +9,14 @@ from typing import Annotated
 
 import typer
 
-# arguments of `aezoo.train` that are no settings of a recipe or of a run to resume
+# Arguments of `aezoo.train` that are not settings of a recipe or of a run to resume.
 NO_SETTINGS = ("model", "data", "out", "validation_data", "test_data", "callbacks", "verbose",
                "resume", "overwrite")  # fmt: skip
 
 
 def options(function, without) -> dict[str, inspect.Parameter]:
-    """An option for each argument of a function, with the docstring's words as help."""
+    """An option for each argument of a function, with its text in the docstring as help."""
+    # `getdoc` takes the indentation of the function away, so that sections begin in column 0.
     texts = _argument_texts(inspect.getdoc(function))
     found = {}
     for key, parameter in inspect.signature(function).parameters.items():
@@ -33,11 +34,13 @@ def options(function, without) -> dict[str, inspect.Parameter]:
 def option(kind: type, key: str, help: str) -> inspect.Parameter:
     """An option that is None unless it is given."""
     name = key.replace("_", "-")
+    # Both ways, as a flag alone could not switch off what is on by default.
     names = f"--{name}/--no-{name}" if kind is bool else f"--{name}"
     declared = typer.Option(names, help=help, show_default=False)
     return inspect.Parameter(
         key,
         inspect.Parameter.KEYWORD_ONLY,
+        # None tells what was not given, so that only the function itself knows its defaults.
         default=None,
         annotation=Annotated[kind | None, declared],
     )
@@ -52,7 +55,7 @@ def flag(key: str, help: str) -> inspect.Parameter:
 
 
 def _kind(key, function) -> type:
-    """int, float or bool where the argument takes nothing else, or None; anything else is text."""
+    """int, float or bool where the argument takes that type alone, or None; else text."""
     kinds = _kinds(key, function)
     return kinds[0] if len(kinds) == 1 and kinds[0] in (int, float, bool) else str
 
@@ -62,7 +65,8 @@ def _kinds(key, function) -> list[type]:
     from aezoo.inputs.annotations import hints_of, kinds
 
     annotation = inspect.signature(function).parameters[key].annotation
-    if isinstance(annotation, str):  # of a file with `from __future__ import annotations`
+    # Texts are annotations of a file with `from __future__ import annotations`.
+    if isinstance(annotation, str):
         try:
             annotation = hints_of(function)[key]
         except NameError:  # imported for type checkers alone
@@ -71,7 +75,7 @@ def _kinds(key, function) -> list[type]:
 
 
 def parse(key, value, function):
-    """`1000,500,250` becomes a tuple of integers where the argument takes one."""
+    """The value of an option: `1000,500,250` is a tuple where the argument takes one."""
     if not isinstance(value, str):
         return value
     kinds = _kinds(key, function)
@@ -80,6 +84,7 @@ def parse(key, value, function):
     if tuple in kinds:
         numbers = integers(key, value)
         return numbers[0] if len(numbers) == 1 and int in kinds else numbers
+    # int first, as float would make 5.0 of 5.
     for kind in (int, float):
         if kind in kinds:
             with contextlib.suppress(ValueError):
@@ -94,7 +99,7 @@ def integers(key: str, value: str) -> tuple[int, ...]:
         return tuple(int(part) for part in parts)
     except ValueError:
         raise ValueError(
-            f"`--{key.replace('_', '-')}` must be integers with commas between. Received: {value!r}"
+            f"`--{key.replace('_', '-')}` must be integers separated by commas. Received: {value!r}"
         ) from None
 
 
@@ -105,5 +110,6 @@ def _shown(default) -> str:
 def _argument_texts(docstring: str) -> dict[str, str]:
     """From argument to text, read from the `Args:` section of a Google-style docstring."""
     section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", docstring, re.DOTALL | re.MULTILINE)
+    # An entry ends at the next name in the same column, so its own lines must be indented further.
     entries = re.findall(r"^    (\w+): (.*?)(?=^    \w+:|\Z)", section[1], re.DOTALL | re.MULTILINE)
     return {key: " ".join(text.split()) for key, text in entries}

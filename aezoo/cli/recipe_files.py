@@ -30,6 +30,7 @@ def read_recipe(recipe: str) -> dict:
         ValueError: if there is no such recipe, or it holds what it should not.
     """
     path = SHIPPED / recipe / RECIPE
+    # A name may have a dot, as `conv_ae.mnist` does, so the suffix alone tells a file.
     if recipe.endswith(".toml"):
         path = pathlib.Path(recipe)
     if not path.is_file():
@@ -44,11 +45,17 @@ def read_recipe(recipe: str) -> dict:
         raise ValueError(
             f"`--recipe` must be TOML ({reason_of(error)}). Received: {path}"
         ) from error
+    # A key that is mistyped would otherwise be ignored, and the model be another one.
     _check_keys("a recipe", content, PARTS)
     if not isinstance(content.get("model"), str) or not isinstance(content.get("data"), str):
         raise ValueError(f"A recipe must have texts `model` and `data`. Received: {content}")
     arguments, training = content.get("arguments", {}), content.get("training", {})
+    if not isinstance(arguments, dict) or not isinstance(training, dict):
+        raise ValueError(
+            f"A recipe must have tables [arguments] and [training]. Received: {content}"
+        )
     check_settings(content["model"], arguments, training)
+    # TOML has lists only, where a call in Python would have tuples.
     arguments = {
         key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()
     }
@@ -63,10 +70,11 @@ def check_settings(model: str, arguments: dict, training: dict) -> None:
     """
     from aezoo.training.recipe import train
 
+    # The shape is that of the data.
     known = [
         key for key in inspect.signature(get_factory(model)).parameters if key != "input_shape"
     ]
-    _check_keys("`arguments`", arguments, known)  # the shape is that of the data
+    _check_keys("`arguments`", arguments, known)
     settings = [key for key in inspect.signature(train).parameters if key not in NO_SETTINGS]
     _check_keys("`training`", training, settings)
 

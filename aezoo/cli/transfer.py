@@ -24,7 +24,7 @@ def run_transfer(run, data, labels_per_class, seeds, steps, pooling, limit, data
     folder = run if run.is_dir() else run.parent
     record = RunFolder(folder)
     data = data or record.data
-    # The moves of training images; None leaves it to `label_curve` to look at the corruption.
+    # How much the run moved its training images; None lets `label_curve` look at the corruption.
     augment = record.read_config()["training"].get("augment") or None if record.exists else None
     options = {"labels": True, "image_size": image_size(model), "data_dir": data_dir}
     train = arrays(data, "train", limit=limit, **options)
@@ -34,6 +34,7 @@ def run_transfer(run, data, labels_per_class, seeds, steps, pooling, limit, data
         augment=augment, progress=lambda text: print(text, file=sys.stderr),
     )  # fmt: skip
     print("all labels", file=sys.stderr)
+    # Beside the curve with few labels, the frozen codes with all of them.
     codes = {model.name: [features(model, part[0], pooling=pooling) for part in (train, test)]}
     width = codes[model.name][0].shape[1]
     codes[f"PCA, {width} components"] = pca(train[0], test[0], width)
@@ -65,7 +66,7 @@ def _print(figures, curve, samples, tested):
     console = Console()
     console.print(table)
     numbers = sorted({row["labels_per_class"] for row in curve.rows})
-    table = Table("accuracy", *(f"{number} a class" for number in numbers))
+    table = Table("accuracy", *(f"{number} per class" for number in numbers))
     for method in dict.fromkeys(row["method"] for row in curve.rows):
         cells = [row for row in curve.rows if row["method"] == method]
         spreads = ["" if row["spread"] is None else f" ± {row['spread']:.4f}" for row in cells]

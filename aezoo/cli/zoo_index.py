@@ -16,7 +16,9 @@ def docstrings() -> dict[str, str]:
     found = {}
     for room in ROOMS:
         for path in (pathlib.Path(__file__).parent.parent / room).glob("*.py"):
+            # Parsed and not imported, as the modules of the models import Keras.
             for node in ast.parse(path.read_text(encoding="utf-8")).body:
+                # `@register` without a call is a plain name in the syntax tree.
                 decorators = getattr(node, "decorator_list", ())
                 if any(getattr(decorator, "id", None) == "register" for decorator in decorators):
                     found[node.name] = ast.get_docstring(node)
@@ -34,6 +36,7 @@ def summaries(pattern: str = "*") -> dict[str, str]:
 
 def paper(name: str) -> str:
     """Authors and year, as the `Reference:` section of the docstring begins."""
+    # A reference is: authors, year, "title", link.
     reference = docstrings()[name].split("Reference:\n")[-1]
     return reference.split('"')[0].strip().rstrip(",")
 

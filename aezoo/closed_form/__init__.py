@@ -1,4 +1,4 @@
-"""Autoencoders that are solved, not iterated: one file a family."""
+"""Autoencoders that are solved, not iterated: one file per family."""
 
 from aezoo.closed_form._model import ClosedForm as ClosedForm
 from aezoo.closed_form.elm import elm_ae as elm_ae

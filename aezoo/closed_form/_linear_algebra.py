@@ -8,8 +8,11 @@ from threadpoolctl import threadpool_limits
 
 from aezoo.closed_form._moments import FLOAT32, Moments
 
+# Matrices up to this size are solved in one thread: with several threads, each waits for the others
+# on a busy machine.
 SMALL = 1024
-TOLERANCE = FLOAT32  # what float32 products cannot tell from 0
+# Relative to the largest eigenvalue: what float32 products cannot distinguish from 0.
+TOLERANCE = FLOAT32
 
 
 def principal_components(moments: Moments, size: int):
@@ -17,16 +20,21 @@ def principal_components(moments: Moments, size: int):
 
     Returns:
         Mean (features,), components (features, size) and variances (size,), largest
-        first. Directions that the data do not have are 0. The largest entry of each
+        first. Components beyond the rank of the data are 0. The largest entry of each
         component is positive.
     """
     mean = _means(moments)[0]
+    # Sums of float64 data are more precise than float32, and rows (rounding 0) are exact. For both,
+    # the limit is that of float64 itself, with the factor of `numpy.linalg.matrix_rank`.
     exact = max(moments.samples, moments.features) * np.finfo("float64").eps
     tolerance = moments.rounding if moments.rounding >= TOLERANCE else exact
     values, vectors = _eigenvectors(moments, min(size, moments.features), tolerance)[:2]
     values, vectors = values[::-1], vectors[:, ::-1]
+    # The sign of an eigenvector is arbitrary. A fixed sign does not change with the solver, the
+    # blocks or `partial_fit`, so that codes stay comparable.
     largest = np.abs(vectors).argmax(0)
     vectors = vectors * np.sign(vectors[largest, np.arange(vectors.shape[1])])
+    # With fewer directions than `size` the code keeps its size, and the rest of it is 0.
     missing = size - len(values)
     components = np.pad(vectors, [(0, 0), (0, missing)])
     return mean, components, np.pad(values, (0, missing)) / moments.samples
@@ -37,7 +45,7 @@ def ridge(moments: Moments, regularization: float | None = None):
 
     Args:
         regularization: Added to the features' covariance, in units of its mean
-            eigenvalue; None is chosen by generalised cross-validation (Golub, Heath,
+            eigenvalue; None chooses it by generalised cross-validation (Golub, Heath,
             Wahba, 1979).
 
     Returns:
@@ -47,6 +55,9 @@ def ridge(moments: Moments, regularization: float | None = None):
     if regularization is None or moments.few:
         kernel = _ridge_by_eigenvectors(moments, regularization)
     else:
+        # A given strength needs no eigenvalues, and Cholesky takes a fraction of their time. The
+        # floor keeps the matrix positive definite if features are collinear, and `or 1.0` if all of
+        # them are constant.
         scale = np.trace(moments.products) / moments.features
         strength = max(regularization, TOLERANCE) * scale or 1.0
         matrix = moments.products + strength * np.eye(moments.features)
@@ -56,6 +67,7 @@ def ridge(moments: Moments, regularization: float | None = None):
 
 def linear_map(covariance, cross) -> np.ndarray:
     """The kernel of least norm that solves covariance @ kernel = cross."""
+    # Not `solve`: pixels that are 0 in every sample leave the matrix singular, even with masking.
     values, vectors = _eigh(covariance)
     kept = values > TOLERANCE * values[-1]
     vectors = vectors[:, kept]
@@ -63,6 +75,7 @@ def linear_map(covariance, cross) -> np.ndarray:
 
 
 def _ridge_by_eigenvectors(moments, regularization):
+    # With the eigenvectors, each strength that cross-validation tries costs one division.
     values, vectors, projected = _eigenvectors(moments)
     if regularization is None:
         strength = _cross_validated(moments, values, projected)
@@ -72,24 +85,32 @@ def _ridge_by_eigenvectors(moments, regularization):
 
 
 def _cross_validated(moments, values, projected) -> float:
-    """The strength of least generalised cross-validation error."""
+    """The strength with the lowest generalised cross-validation error."""
+    # Constant features: any strength will do, as there is nothing to shrink.
     if not len(values):
         return 1.0
     strengths = values[-1] * np.geomspace(TOLERANCE, 10, 100)[:, None]
+    # With y the targets, u and s^2 the eigenvectors and eigenvalues of the products of samples,
+    # `energy` is |u'y|^2, and strength k leaves the share k / (s^2 + k) of u'y as the residual.
     energy = np.square(projected).sum(1) / values
     shrunk = strengths / (values + strengths)
-    free = moments.samples - 1 - len(values)  # directions that no feature reaches
+    # The intercept takes one of the n directions. Targets outside the span of the features stay as
+    # a residual at any strength; rounding can make their difference negative.
+    free = moments.samples - 1 - len(values)
     outside = max(_target_squares(moments) - energy.sum(), 0.0) if free > 0 else 0.0
     squares = outside + (energy * shrunk**2).sum(1)
+    # GCV = |residual|^2 / (n - 1 - degrees of freedom)^2; the constant factor n is left out.
     return float(strengths[np.argmin(squares / (max(free, 0) + shrunk.sum(1)) ** 2), 0])
 
 
 def _eigenvectors(moments, size: int | None = None, tolerance: float = TOLERANCE):
     """Eigenvalues of the centred products, ascending, vectors, and vectors' @ cross.
 
-    Only those that the data have, and of these the last `size`.
+    Only eigenvalues that are not 0, and of these the last `size`.
     """
     if moments.few:
+        # X X' is the smaller matrix and has the same eigenvalues as X'X; if X X' u = s^2 u, then
+        # v = X'u / s. Centring leaves at least one s at 0, which `kept` drops before the division.
         features, targets = _centred_rows(moments)
         values, left = _eigh(features @ features.T)
     elif size is None:
@@ -97,7 +118,10 @@ def _eigenvectors(moments, size: int | None = None, tolerance: float = TOLERANCE
     else:
         span = (moments.features - size, moments.features - 1)
         values, left = _eigh(moments.products, subset_by_index=span)
+    # `tiny` drops the zeros of constant data too, whose largest eigenvalue is itself 0.
     kept = values > max(tolerance * values[-1], np.finfo("float64").tiny)
+    # Without `max` the end would be negative and count from the other side: with fewer samples
+    # than `size`, most components would be dropped.
     kept[: max(0, len(values) - (size or len(values)))] = False
     values, left = values[kept], left[:, kept]
     if not moments.few:
@@ -107,7 +131,7 @@ def _eigenvectors(moments, size: int | None = None, tolerance: float = TOLERANCE
 
 
 def _eigh(matrix, **options):
-    """Small ones in one thread: of several, each waits for the others on a busy machine."""
+    """Eigenvalues in ascending order and eigenvectors; small matrices in one thread."""
     with threadpool_limits(1 if len(matrix) <= SMALL else None, "blas"):
         return scipy.linalg.eigh(matrix, **options)
 

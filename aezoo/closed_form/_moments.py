@@ -1,4 +1,4 @@
-"""The sums over samples that closed forms are solved from: exact to add, to merge, to keep."""
+"""Sums over samples, from which closed forms are solved: exact to add, to merge and to save."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ from keras import ops
 from aezoo.inputs.arrays import to_numpy
 
 FLOAT32 = float(np.finfo("float32").eps)
-PANEL = 256  # columns: wide enough for fast products, narrow enough to save some of them
+# In columns: wide enough for fast products, narrow enough to save up to half of them by symmetry.
+PANEL = 256
 
 
 class Moments:
     """Means and centred second moments of features, and of features with targets.
 
     Compiled steps form float32 products of one block, centred at the block's own mean; here
-    they are summed in float64. While there are no more samples than features the rows
-    themselves are kept, as they are fewer and the dual problem is solved from them.
+    they are summed in float64. While there are no more samples than features, the rows themselves
+    are kept: they take less memory, and the dual problem is solved from them.
 
     Attributes:
         samples: Number of samples, n.
         feature_mean, target_mean: Means, (features,) and (targets,).
         products: Sum of (f - mean) (f - mean)', (features, features).
-        cross: Sum of (f - mean) (t - mean)', (features, targets); without targets the
-            features are their own and it is empty, as the other sums of targets are.
+        cross: Sum of (f - mean) (t - mean)', (features, targets). Without targets, where the
+            features are their own, it is empty, like the other sums of targets.
         target_squares: Sum of the squares of (t - mean).
         rows: (features, targets) of all samples while n <= features, else None.
-        rounding: What is lost of the products, relative to the largest; 0 while there are none.
+        rounding: Rounding error of the products relative to the largest; 0 while there are none.
     """
 
     NAMES = ("feature_mean", "target_mean", "products", "cross", "target_squares")
@@ -43,13 +44,15 @@ class Moments:
 
     @property
     def few(self) -> bool:
-        """Whether the rows are kept, and the dual is to be solved."""
+        """Whether the rows are kept, and the dual problem is solved."""
         return self.rows is not None
 
     def add_rows(self, features, targets=None) -> None:
-        """Adds samples given by their rows; the products follow when they are many."""
+        """Adds samples given as rows; products take their place when there are many."""
         features = _at_least_float32(features)
         targets = features[:, :0] if targets is None else _at_least_float32(targets)
+        # Up to n = features, the rows take less memory than the products, and the dual problem is
+        # smaller.
         if not self.few or self.samples + len(features) > self.features:
             self._leave_rows()
             self._add_products(features, targets)
@@ -61,11 +64,12 @@ class Moments:
         self.samples += len(features)
 
     def _add_products(self, features, targets):
-        """The products of rows, in their own precision."""
+        """Adds the products of rows, in the precision of the rows."""
         if features.dtype != np.float64:
             products = block_products(*map(ops.convert_to_tensor, (features, targets)))
             self.add_block(*map(to_numpy, products))
             return
+        # In NumPy, because Keras on JAX would turn float64 into float32.
         targets = targets.astype("float64")
         means = features.mean(0), targets.mean(0)
         features, targets = features - means[0], targets - means[1]
@@ -75,12 +79,16 @@ class Moments:
     def add_block(self, samples, feature_mean, target_mean, products, cross, target_squares):
         """Adds the products of one block that `block_products` made (Chan et al., 1979)."""
         self._leave_rows()
+        # From the dtype in which the products were formed, before they become float64.
         self.rounding = max(self.rounding, float(np.finfo(np.asarray(products).dtype).eps))
         new = [np.asarray(part, "float64") for part in (feature_mean, target_mean)]
         samples = int(samples)
+        # A NaN or infinity in any feature is in the products too, so one check is enough.
         if not np.isfinite(products).all():
             raise ValueError("Input must be finite. Received: NaN or infinity")
         total = self.samples + samples
+        # (n1 n2 / n) d d', with d the difference of the means, turns products that are centred at
+        # two means into products at the common one; for the first block it is 0.
         share = self.samples * samples / total
         shift, target_shift = new[0] - self.feature_mean, new[1] - self.target_mean
         self.products += products
@@ -94,7 +102,7 @@ class Moments:
         self.samples = total
 
     def merge(self, other: Moments) -> None:
-        """Adds the samples of other sums, as if they had come here."""
+        """Adds the samples of other sums, as if they had been added here."""
         if (self.features, self.targets) != (other.features, other.targets):
             raise ValueError(
                 f"`other` must hold sums of {self.features} features and {self.targets} targets. "
@@ -104,6 +112,7 @@ class Moments:
             if other.samples:
                 self.add_rows(*other.rows)
             return
+        # Rows can be added to products, but not the other way round: first the products of `other`.
         if self.few:
             rows, self.rows, self.samples = self.rows, None, 0
             self._zero()
@@ -138,7 +147,7 @@ class Moments:
         return moments
 
     def many(self) -> Moments:
-        """The same sums as products, where the primal is to be solved in any case."""
+        """The same sums as products, for solutions that have no dual form."""
         if not self.few:
             return self
         many = Moments(self.features, self.targets)
@@ -147,13 +156,15 @@ class Moments:
         return many
 
     def _add_sums(self, other):
+        # `add_block` sees float64 arrays and cannot know in which dtype they were formed.
         self.add_block(other.samples, *(getattr(other, name) for name in self.NAMES))
         self.rounding = max(self.rounding, other.rounding)
 
     def _leave_rows(self):
-        """Goes over from rows to products."""
+        """Switches from rows to products."""
         if not self.few:
             return
+        # Before the rows are dropped, so that an error loses nothing.
         check_memory(self.features, self.targets)
         rows, self.rows, self.samples = self.rows, None, 0
         self._zero()
@@ -173,27 +184,29 @@ def _at_least_float32(rows) -> np.ndarray:
 
 
 def check_memory(features: int, targets: int) -> None:
-    """Refuses sums that this machine cannot hold, before they are begun."""
-    needed = 3 * 8 * features * (features + targets)  # the sums, a block's, and the solution
+    """Refuses sums that do not fit into this machine's memory, before they are allocated."""
+    # float64 three times: the sums, those of a block, and the solution.
+    needed = 3 * 8 * features * (features + targets)
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
+        # Not on Windows, which has no `sysconf`.
         return
     if needed > memory:
         raise ValueError(
             f"The products of {features} features must fit into memory, "
-            f"{memory / 2**30:.0f} GiB; take smaller inputs, fewer features, or at most as many "
-            f"samples as features. Received: {needed / 2**30:.0f} GiB of products"
+            f"{memory / 2**30:.0f} GiB; take smaller inputs, fewer features, or no more samples "
+            f"than features. Received: {needed / 2**30:.0f} GiB of products"
         )
 
 
 def block_products(features, targets=None):
-    """The sums of one block in the order of `Moments.add_block`; any backend's tensors."""
+    """The sums of one block in the order of `Moments.add_block`, as tensors of any backend."""
     targets = features[:, :0] if targets is None else targets
     samples = ops.shape(features)[0]
     feature_mean, target_mean = _mean(features), _mean(targets)
     features, targets = features - feature_mean, targets - target_mean
-    # the mean of far-off data is rounded; what is left of it is taken out of the products
+    # For data far from 0 the mean is rounded; the rest of it is subtracted from the products.
     rest, target_rest = _mean(features), _mean(targets)
     count = ops.cast(samples, features.dtype)
     return (
@@ -213,7 +226,7 @@ def _mean(rows):
 
 
 def _gram(rows):
-    """rows' @ rows by panels of columns, each with those to its right; the rest is mirrored."""
+    """rows' @ rows by panels of columns, each times those from it on; the rest is mirrored."""
     size = rows.shape[1]
     edges = [size * i // max(1, size // PANEL) for i in range(max(1, size // PANEL) + 1)]
     done = []
@@ -232,6 +245,7 @@ class BlockProducts(keras.layers.Layer):
         return block_products(*inputs)
 
     def compute_output_spec(self, inputs):
+        # Without targets an empty slice of the features takes their place, as in `block_products`.
         features, targets = [tensor.shape[1] for tensor in (*inputs, inputs[0][:, :0])][:2]
         shapes = [(), (features,), (targets,), (features, features), (features, targets), ()]
         return [keras.KerasTensor(shape, "float32") for shape in shapes]

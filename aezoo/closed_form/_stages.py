@@ -16,6 +16,7 @@ from aezoo.inputs.pixels import scale_pixels
 from aezoo.layers.seeds import output_dtype
 from aezoo.model_classes.pixel_model import PixelModel
 
+# Products of many rows at once are fast; 64 MiB limit a block of large images.
 BLOCK_ROWS = 4096
 BLOCK_BYTES = 64 * 1024**2
 
@@ -29,8 +30,8 @@ class Stage:
         solve: Takes the sums of the pass and sets weights of the model.
         sums: Makes empty sums; None is `Moments` of what the network returns.
         batch_size: Samples that go through the network at once; None is a whole block.
-        plain: Whether the features are the inputs themselves, flattened, whose sums are taken in
-            the precision in which they come.
+        plain: Whether the features are the flattened inputs themselves, whose sums are taken in
+            the precision of the data.
     """
 
     network: PixelModel
@@ -51,19 +52,22 @@ class Stage:
             self.network.inputs, BlockProducts(dtype=output_dtype())(self.network.outputs)
         )
         for block in blocks:
+            # The network would turn float64 into float32.
             if self.plain and block.dtype == np.float64:
                 sums.add_rows(block.reshape(len(block), -1))
             elif self.batch_size or (sums.few and sums.samples + len(block) <= sums.features):
                 size = self.batch_size or len(block)
+                # A stage with a batch size has layers that are too large for a whole block.
                 rows = self.network.predict(block, batch_size=size, verbose=0)
                 sums.add_rows(*(rows if isinstance(rows, list) else [rows]))
             else:
+                # Not `predict`, which would join the sums of its batches along their first axis.
                 sums.add_block(*products.predict_on_batch(block))
         return sums
 
 
 class Sample:
-    """At most `size` rows, drawn evenly from all that come by (reservoir sampling)."""
+    """A random sample of the rows that are added, with a maximum of `size` (reservoir sampling)."""
 
     def __init__(self, size: int, seed: int = 0):
         self.size = size
@@ -71,6 +75,8 @@ class Sample:
         self._generator = np.random.default_rng(seed)
 
     def add(self, rows) -> None:
+        # Each row gets a random key, and the rows with the smallest keys are kept. So every row has
+        # the same chance, no matter how many follow, and samples are merged by comparing keys.
         keys = np.concatenate([self._keys, self._generator.random(len(rows))])
         kept = np.argsort(keys)[: self.size]
         old, new = kept[kept < len(self._keys)], kept[kept >= len(self._keys)] - len(self._keys)
@@ -79,7 +85,9 @@ class Sample:
         self._keys = np.concatenate([keys[old], keys[len(self._keys) :][new]])
 
     def merge(self, other: Sample) -> None:
-        """Adds the rows that another sample was drawn from, as if they had come here."""
+        """Adds the rows that another sample was drawn from, as if they had been added here."""
+        # Samples of one seed have equal keys, so the order must be stable: an unstable sort may
+        # differ between processors, and all workers must keep the same rows.
         keys = np.concatenate([self._keys, other._keys])
         kept = np.argsort(keys, kind="stable")[: self.size]
         rows = [sample.rows for sample in (self, other) if len(sample._keys)]
@@ -99,14 +107,15 @@ class Sample:
 
 
 def blocks(x, y, steps: int | None):
-    """The inputs in blocks of many rows, whatever batches they come in.
+    """The inputs in blocks of many rows, whatever the size of the batches of the data.
 
     Raises:
-        ValueError: if targets come along that are not the inputs.
+        ValueError: if there are targets that differ from the inputs.
     """
     if is_array(x):
         parts = _cut(x) if y is None else _cut(x, y)
     elif hasattr(x, "aezoo_rows") and steps is None:
+        # The arrays behind `aezoo.data.load` themselves, as sums need neither order nor batches.
         parts = _cut(*x.aezoo_rows.columns)
     else:
         parts = itertools.islice(batches(x), steps)
@@ -129,6 +138,7 @@ def _cut(*columns):
 
 
 def _block_rows(x) -> int:
+    # 4 bytes per float32; at least one row, however large a sample is.
     return int(np.clip(BLOCK_BYTES // (4 * max(1, np.prod(x.shape[1:]))), 1, BLOCK_ROWS))
 
 
@@ -151,7 +161,7 @@ class Solver:
     """The settings of a closed form, and its stages (`aezoo.closed_form._stages.Stage`)."""
 
     def stages(self, model):
-        """The stages in their order, each made when the one before it was solved."""
+        """The stages in their order, each made after the one before it was solved."""
         raise NotImplementedError
 
     def get_config(self):
@@ -166,25 +176,28 @@ def reconstruction(x, shape, output_activation):
     """Flat outputs in the shape of the inputs, with the last activation."""
     if len(shape) > 1:
         x = layers.Reshape(shape, name="unflatten")(x)
+    # float32 also under a mixed policy, whose half precision would round the reconstruction.
     return layers.Activation(output_activation, dtype=output_dtype(), name="reconstruction")(x)
 
 
 def flat_input(model):
     """An input of the model and its elements as (batch, elements)."""
     inputs = keras.Input(model.input_shape[1:])
+    # Sums are taken in float32 under a mixed policy too.
     return inputs, layers.Flatten(dtype=output_dtype())(inputs)
 
 
 def make_network(inputs, *outputs) -> PixelModel:
-    """The network of a stage; pixels are scaled where they enter."""
+    """The network of a stage; pixels are scaled at its input."""
     return PixelModel(inputs, list(outputs))
 
 
 @keras.saving.register_keras_serializable("aezoo")
 class Centre(layers.Layer):
-    """Subtracts a vector before anything else, which keeps the digits of far-off data."""
+    """Subtracts a vector before anything else, which keeps the precision of data far from 0."""
 
     def build(self, input_shape):
+        # With the mean in a bias after the kernel, two large products would be subtracted.
         self.mean = self.add_weight(name="mean", shape=input_shape[1:], initializer="zeros")
 
     def call(self, inputs):

@@ -36,17 +36,17 @@ def elm_ae(
 
     Minimises, layer by layer, the squared error of a ridge regression from a random
     orthogonal layer back to its input; the transpose of the solution is the layer's
-    kernel. A last ridge regression decodes the code, so that the reconstruction is linear
+    kernel. A last ridge regression decodes the code. The reconstruction is therefore linear
     in the code and cannot beat PCA of the same size.
 
     Args:
-        input_shape: Shape of one sample, any rank; inner nets see it flattened.
+        input_shape: Shape of one sample, any rank; it is flattened inside.
         latent_dim: Size of the code.
         hidden_units: Units of the layers between input and code.
         activation: Keras activation of the random layers and of the hidden layers; the
             code is linear.
-        regularization: Ridge strength in units of the features' mean variance; None is
-            chosen by generalised cross-validation.
+        regularization: Ridge strength in units of the features' mean variance; None
+            chooses it by generalised cross-validation.
         output_activation: None, "clip" for pixels (cuts to [0, 1]), or a Keras
             activation.
         seed: Integer that fixes the random layers, or None.
@@ -84,6 +84,8 @@ def elm_ae(
     x = dense(math.prod(input_shape), "output")(inputs)
     decoder = keras.Model(inputs, reconstruction(x, input_shape, output_activation), name="decoder")
     random_seed = seeds()
+    # From Keras's global state, which `keras.utils.set_random_seed` fixes. It must be a number: the
+    # solver is saved, `merge` compares it, and the index of a layer is added to it.
     if random_seed is None:
         random_seed = int(keras.random.randint((), 0, 2**31 - 1))
     return closed_form(
@@ -97,7 +99,7 @@ def elm_ae(
 @keras.saving.register_keras_serializable("aezoo")
 @dataclasses.dataclass
 class ExtremeLearning(Solver):
-    """One pass a layer, and one for the decoder."""
+    """One pass per layer, and one for the decoder."""
 
     activation: str | None
     regularization: float | None
@@ -113,10 +115,14 @@ class ExtremeLearning(Solver):
                 x = done(x)
             random = random_layer(x.shape[1], layer.units, self.activation, self.seed + i)
 
+            # `layer` is bound here: a closure would solve the last layer if all stages came first.
             def solve(moments, layer=layer):
+                # The intercept belongs to the regression back to x, and has no place in x beta'.
                 kernel, _ = ridge(moments, self.regularization)
                 layer.set_weights([kernel.T, np.zeros(layer.units)])
 
+            # Features are the outputs H of the random layer, targets its inputs X: ridge finds the
+            # beta of H beta = X, and the layer itself is g(X beta') (Kasun et al.).
             yield Stage(make_network(inputs, random(x), x), solve)
             below.append(layer)
         inputs, flat = flat_input(model)
@@ -128,9 +134,9 @@ class ExtremeLearning(Solver):
 
 
 def random_layer(size: int, units: int, activation, seed: int):
-    """A layer whose random kernel has orthogonal columns, or rows where it is wider."""
+    """A layer whose random kernel has orthogonal columns, or rows if there are fewer rows."""
     start = {
         "kernel_initializer": keras.initializers.Orthogonal(seed=seed),
-        "bias_initializer": keras.initializers.RandomNormal(1.0 / math.sqrt(units), seed=seed),
+        "bias_initializer": keras.initializers.RandomNormal(0.0, 1.0 / math.sqrt(units), seed=seed),
     }
     return layers.Dense(units, activation, **start)

@@ -37,19 +37,19 @@ def marginalized_ae(
 ) -> ClosedForm:
     """The marginalised denoising autoencoder: the best linear denoiser, in one pass.
 
-    Minimises the mean squared error between the clean input and an affine map of its
-    corrupted copy, averaged over all corruptions there are: they only change the second
-    moments of the data, in a way that is known. With several layers, each is the map
-    that denoises the layer below it, followed by tanh; the code is all of them side by
-    side, and a ridge regression on corrupted copies decodes it.
+    Minimises the mean squared error between the clean input and an affine map of its corrupted
+    copy, averaged over all possible corruptions. These change only the mean and the second moments
+    of the data, in a known way. With several layers, each layer is the map that denoises the layer
+    below it, followed by tanh. The code is all layers concatenated, and a ridge regression on
+    corrupted copies decodes it.
 
     Args:
-        input_shape: Shape of one sample, any rank; inner nets see it flattened.
+        input_shape: Shape of one sample, any rank; it is flattened inside.
         corruption: "masking" or "gaussian".
         level: The share of values that masking sets to 0, or the standard deviation of
             gaussian noise in units of the data.
-        clip: Whether gaussian noise is clipped to [0, 1] in the data; in deeper layers it
-            is not.
+        clip: Whether gaussian noise is clipped to [0, 1] in the data; it is not clipped in deeper
+            layers.
         layers: Number of layers. With one, the code is the denoised input itself.
         output_activation: "clip" for pixels and other data in [0, 1], None for any other.
         seed: Integer that fixes the weights before `fit` and the noise, or None.
@@ -82,6 +82,7 @@ def marginalized_ae(
     x = inputs = keras.Input(input_shape, name="input")
     if len(input_shape) > 1:
         x = keras_layers.Flatten(name="flatten")(x)
+    # With one layer the code is the reconstruction, which `tanh` would distort.
     hidden = []
     for i in range(layers):
         x = dense(f"layer_{i}", "tanh" if layers > 1 else None)(x)
@@ -104,7 +105,7 @@ def marginalized_ae(
 @keras.saving.register_keras_serializable("aezoo")
 @dataclasses.dataclass
 class Marginalized(Solver):
-    """One pass a layer, and one for the decoder where there are several layers."""
+    """One pass per layer, and one for the decoder where there are several layers."""
 
     corruption: str
     level: float
@@ -113,12 +114,15 @@ class Marginalized(Solver):
 
     def stages(self, model):
         encoder = model.encoder
+        # Drawn, only for the decoder: after tanh the average over corruptions is not known.
         noise = Drawn(make_corruption(self.corruption, self.level, self.clip, 0))
         for i in range(self.layers):
             inputs, below = flat_input(model)
             layer = encoder.get_layer(f"layer_{i}")
+            # Each layer denoises the clean outputs of the one below, as in the paper.
             for j in range(i):
                 below = encoder.get_layer(f"layer_{j}")(below)
+            # The outputs of tanh are between -1 and 1, so noise on them is not clipped to [0, 1].
             if self.clip and self.corruption == "gaussian" and i == 0:
                 outputs = ClippedNoise(self.level)(below)
                 solve = clipped_map
@@ -139,11 +143,12 @@ class Marginalized(Solver):
 
 
 class Drawn(keras_layers.Layer):
-    """Corrupts outside training too, for the passes over corrupted copies."""
+    """Corrupts also outside training, for the passes over corrupted copies."""
 
     def __init__(self, corruption):
         super().__init__()
         self.corruption = corruption
+        # Keras would warn that the corruption inside is not built, as `corrupt` is called directly.
         self.built = True
 
     def call(self, inputs):
@@ -154,14 +159,17 @@ class Drawn(keras_layers.Layer):
 
 
 class ClippedNoise(keras_layers.Layer):
-    """What clip(x + noise) is on average, with x and the variance behind it as targets."""
+    """The mean of clip(x + noise); its targets are x and the variance of clip(x + noise)."""
 
     def __init__(self, level):
         super().__init__(dtype=output_dtype())
         self.level = level
 
     def call(self, x):
+        # Level 0 would divide by 0.
         sigma = max(self.level, 1e-6)
+        # y = x + sigma n, cut to [0, 1], is a censored gaussian: the integrals of y and y^2 over
+        # low < n < high have closed forms, and the part above counts as 1.
         low, high = -x / sigma, (1 - x) / sigma
         inside = _cumulative(high) - _cumulative(low)
         above = 1 - _cumulative(high)
@@ -189,10 +197,13 @@ def exact_map(moments, corruption: str, level: float):
     Masking with probability p scales the mean by q = 1 - p and has the covariance
     q^2 C + q p diag(E[x^2]); gaussian noise adds level^2 to the variances.
     """
+    # Masking changes each entry of the diagonal by a different amount, so there is no dual form.
     moments = moments.many()
     mean, covariance = moments.feature_mean, moments.products / moments.samples
     if corruption == "masking":
+        # E[P] and E[Q] of the paper, about the mean instead of with a bias entry of 1 in x.
         q = 1 - level
+        # The variance of m x, with m 1 at probability q, else 0: q E[x^2] - q^2 E[x]^2.
         squares = np.diag(covariance) + mean**2
         kernel = linear_map(q * q * covariance + np.diag(q * level * squares), q * covariance)
         return kernel, mean - q * mean @ kernel
@@ -201,9 +212,11 @@ def exact_map(moments, corruption: str, level: float):
 
 
 def clipped_map(moments):
-    """The same for clipped gaussian noise, from the sums of `ClippedNoise`."""
+    """As `exact_map`, for clipped gaussian noise, from the sums of `ClippedNoise`."""
     moments = moments.many()
     clean, variance = np.split(moments.target_mean, 2)
+    # The law of total variance: noise is independent in each element, so its mean variance is added
+    # to the diagonal only. The first targets are x, whose products with E[y | x] are the rest.
     covariance = moments.products / moments.samples + np.diag(variance)
     kernel = linear_map(covariance, moments.cross[:, : moments.features] / moments.samples)
     return kernel, clean - moments.feature_mean @ kernel

@@ -42,10 +42,10 @@ def pca_ae(
     Minimises the mean squared error over all codes of this size with a linear decoder; no
     training can find a better linear one. The error is the sum of the eigenvalues of the
     covariance that are left out, divided by the number of elements. Each component's
-    largest entry is positive. Components that the data do not have are 0.
+    largest entry is positive. Components beyond the rank of the data are 0.
 
     Args:
-        input_shape: Shape of one sample, any rank; inner nets see it flattened.
+        input_shape: Shape of one sample, any rank; it is flattened inside.
         latent_dim: Size of the code.
         whiten: Whether every entry of the code has variance 1.
         output_activation: None, "clip" for pixels (cuts to [0, 1]), or a Keras
@@ -89,6 +89,7 @@ def pca_encoder(input_shape, latent_dim, seeds):
     x = inputs = keras.Input(input_shape, name="input")
     if len(input_shape) > 1:
         x = layers.Flatten(name="flatten")(x)
+    # Not a bias after the kernel: see `Centre`.
     x = Centre(name="centre")(x)
     start = keras.initializers.GlorotUniform(seed=seeds())
     code = layers.Dense(latent_dim, use_bias=False, kernel_initializer=start, name="code")(x)
@@ -99,6 +100,7 @@ def solve_encoder(model, moments, whiten: bool = False):
     """Sets the weights of `pca_encoder`; returns mean, components and variances."""
     centre, code = (model.encoder.get_layer(name) for name in ("centre", "code"))
     mean, components, variances = principal_components(moments, code.units)
+    # Missing components have variance 0 and stay 0, instead of becoming 0 / 0.
     scale = np.sqrt(np.where(variances > 0, variances, 1)) if whiten else 1
     centre.set_weights([mean])
     code.set_weights([components / scale])
@@ -115,6 +117,8 @@ class PrincipalComponents(Solver):
     def stages(self, model):
         def solve(moments):
             mean, components, variances = solve_encoder(model, moments, self.whiten)
+            # Whitening is undone by the decoder. Bourlard and Kamp: no linear decoder of a code of
+            # this size has a lower error than these, the transposed leading eigenvectors.
             scale = np.sqrt(variances)[:, None] if self.whiten else 1
             model.decoder.get_layer("output").set_weights([scale * components.T, mean])
 

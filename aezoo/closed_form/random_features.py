@@ -34,18 +34,18 @@ def random_feature_ae(
 ) -> ClosedForm:
     """A PCA code with a nonlinear decoder: random ReLU features and ridge regression.
 
-    Minimises the squared error of the decoder plus `regularization` times its squared
-    weights, over codes of principal components. One pass finds the components, a second
-    one the decoder. The decoder sees the code beside the random features of it, so that it
-    is no worse on its data than PCA of the same size.
+    Minimises the squared error of the decoder plus `regularization` times its squared weights; the
+    code is that of PCA. One pass finds the components, and a second pass finds the decoder. The
+    decoder sees the code as well as its random features, so that on the training data it is no
+    worse than PCA of the same size.
 
     Args:
-        input_shape: Shape of one sample, any rank; inner nets see it flattened.
+        input_shape: Shape of one sample, any rank; it is flattened inside.
         latent_dim: Size of the code.
         features: Number of random features. The second pass sums their products, a matrix
             of (features, features).
-        regularization: Ridge strength in units of the features' mean variance; None is
-            chosen by generalised cross-validation.
+        regularization: Ridge strength in units of the features' mean variance; None
+            chooses it by generalised cross-validation.
         output_activation: "clip" for pixels and other data in [0, 1], None for any other.
         seed: Integer that fixes the random features, or None.
 
@@ -69,12 +69,15 @@ def random_feature_ae(
     seeds = Seeds(seed)
     encoder = pca_encoder(input_shape, latent_dim, seeds)
     shape = encoder.input_shape[1:]
+    # `solve` scales the kernel to the data: each feature is then relu(a + b) with a of variance
+    # about 1, and b spreads its bends over the data. benchmarks/closed_form.py tries others.
     start = {
         "kernel_initializer": keras.initializers.RandomNormal(stddev=1.0, seed=seeds()),
         "bias_initializer": keras.initializers.RandomNormal(stddev=0.5, seed=seeds()),
     }
     inputs = keras.Input((latent_dim,), name="code")
     x = layers.Dense(features, "relu", name="features", **start)(inputs)
+    # With the code itself among the features, PCA is one of the solutions.
     x = layers.Concatenate(name="code_and_features")([inputs, x])
     start = keras.initializers.GlorotUniform(seed=seeds())
     x = layers.Dense(math.prod(shape), kernel_initializer=start, name="output")(x)
@@ -101,6 +104,7 @@ class RandomFeatures(Solver):
         def solve(moments):
             _, _, variances = solve_encoder(model, moments)
             kernel, bias = random.get_weights()
+            # Divided by its own mean square as well, so that a second `fit` gives the same kernel.
             kernel /= np.sqrt(np.square(kernel).mean() * (variances.sum() or 1.0))
             random.set_weights([kernel, bias])
 

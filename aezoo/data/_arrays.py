@@ -11,7 +11,7 @@ from aezoo.inputs.arrays import is_array, is_sparse
 
 
 class ArraySource(Source):
-    """Arrays in memory: splits is a mapping from the name to (x, y or None)."""
+    """Arrays in memory; `parts` maps the name of each split to (x, y or None)."""
 
     def __init__(self, parts: dict, name: str = "train"):
         self._parts = parts
@@ -24,13 +24,14 @@ class ArraySource(Source):
 
     @property
     def bytes(self) -> int:
-        return 0  # it is in memory already
+        # Nothing beyond what is in memory already, so arrays are never streamed.
+        return 0
 
     def arrays(self):
         return self._parts[self._name]
 
     def check_image_size(self, image_size) -> None:
-        """Arrays are not resized, which a size of their own would promise."""
+        """Refuses any size but that of the images, as arrays are not resized."""
         x, _ = self.arrays()
         if image_size is not None and x.ndim == 4 and x.shape[1:3] != image_size:
             raise ValueError(
@@ -54,24 +55,28 @@ class ArraySource(Source):
 
 
 def from_array(array) -> ArraySource:
+    # Before anything else, since `np.asarray` drops a mask without a word.
     if np.ma.is_masked(array):
         raise ValueError(
             "`source` must be an array without masked values, as the mask would be lost; "
             f"filled(number) puts a number there. Received: {np.ma.count_masked(array)} of "
             f"{array.size} values masked"
         )
+    # NumPy would stack (x, x) to one array of two samples. A tuple of rows is an array, though.
     if isinstance(array, tuple) and any(np.ndim(part) > 1 for part in array if is_array(part)):
         raise ValueError(
             "`source` must be one array, not a tuple of arrays, such as (x, labels). "
             f"Received: a tuple of {len(array)}"
         )
+    # pandas and polars have both names, and neither has to be imported to ask.
     if hasattr(array, "to_numpy") and hasattr(array, "columns"):
         array = _from_frame(array)
     if is_sparse(array):
         array = array.toarray()
     try:
         x = np.asarray(array)
-    except Exception:  # lists of different lengths, or whatever a class of the user's own raises
+    except Exception:
+        # Lists of different lengths, or whatever a class of the user's own raises.
         x = np.empty(0, object)
     if x.ndim < 2 or x.dtype.kind not in "fiub":
         raise ValueError(
@@ -81,16 +86,19 @@ def from_array(array) -> ArraySource:
         )
     if len(x) and not x.size:
         raise ValueError(f"`source` must hold a value per sample. Received: shape {x.shape}")
-    if x.dtype.itemsize > 8:  # long double, which no tensor holds
+    # No tensor holds a long double.
+    if x.dtype.itemsize > 8:
         x = x.astype("float64")
     return ArraySource({"train": (x, None)})
 
 
 def _from_frame(frame) -> np.ndarray:
-    """A data frame, all columns of which are inputs; pandas makes objects of several dtypes."""
+    """A data frame as an array; all columns are inputs."""
     x = np.asarray(frame)
+    # Where columns differ in dtype, pandas may give an array of objects that are all numbers.
     if x.dtype != object or x.ndim != 2:
         return x
+    # NumPy's boolean is not a `Real`, although Python's is.
     good = [all(isinstance(value, (Real, np.bool_)) for value in column) for column in x.T]
     bad = [repr(name) for name, numbers in zip(frame.columns, good, strict=True) if not numbers]
     if bad:

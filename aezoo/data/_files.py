@@ -28,7 +28,8 @@ def read_file(path: pathlib.Path) -> ArraySource:
         raise ValueError(
             f"`source` must be a whole {path.suffix} file of numbers ({reason}). Received: {path}"
         ) from error
-    except Exception as error:  # zipfile and zlib have errors of their own for broken files
+    except Exception as error:
+        # zipfile and zlib have errors of their own for broken files.
         raise ValueError(
             f"`source` must be a whole {path.suffix} file ({type(error).__name__}: {error}). "
             f"Received: {path}"
@@ -60,6 +61,7 @@ def _from_npz(path):
                         f"{y.shape} for {name} of shape {x.shape} in {path}"
                     )
                 parts[name[2:] or "train"] = (x, y)
+        # The underscore matters: an array named years holds no labels.
         known = {name for name in names if re.fullmatch(r"[xy](_.*)?", name)}
         alone = sorted(name for name in known if f"x{name[1:]}" not in names)
         if parts and alone:
@@ -75,6 +77,7 @@ def _from_npz(path):
                 stacklevel=3,
             )
         if parts:
+            # By name, but the training data first: the source starts with the first split.
             order = sorted(parts, key=lambda part: (part != "train", part))
             return ArraySource({part: parts[part] for part in order}, order[0])
         if len(names) == 1:
@@ -87,12 +90,15 @@ def _from_npz(path):
 
 def _from_csv(path):
     """Columns of numbers; a column named label or target becomes the labels."""
+    # The csv module splits the lines itself, hence newline="". Excel begins UTF-8 files with a byte
+    # order mark, which would be part of the first name.
     with open(path, newline="", encoding="utf-8-sig") as file:
         rows = [row for row in csv.reader(file) if row]
     header = rows.pop(0) if rows and _is_header(rows[0], path) else None
     if not rows:
         raise ValueError(f"`source` must hold at least one row of numbers. Received: {path}")
     names = header or [f"column {i}" for i in range(len(rows[0]))]
+    # Of two columns of the same name, the dictionary below would keep only the last one.
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise ValueError(
@@ -106,11 +112,12 @@ def _from_csv(path):
                 f"Received: {len(row)} in row {number} of {path}"
             )
     columns = dict(zip(names, zip(*rows, strict=True), strict=True))
+    # pandas writes its index as a first column without a name.
     if not names[0].strip():
         columns.pop(names[0])
         warnings.warn(
-            f"The first column of {path} has no name and is left out, as pandas writes an index "
-            "so.",
+            f"The first column of {path} has no name and is left out, as it looks like an index "
+            "that pandas wrote.",
             stacklevel=2,
         )
     labels = [name for name in names if name.strip().lower() in ("label", "target")]
@@ -128,10 +135,12 @@ def _from_csv(path):
             raise ValueError(
                 f"`source` must hold numbers only. Received: {bad!r} in {name!r} of {path}"
             )
-    with np.errstate(over="ignore"):  # said in a sentence below
+    # The loop below names the cell that overflows, which NumPy's warning does not.
+    with np.errstate(over="ignore"):
         x = np.array(list(columns.values()), "float32").T
     for row, column in np.argwhere(np.isinf(x)):
         name, cells = list(columns.items())[column]
+        # A cell that says inf is read as it is; only a number that float32 cannot hold is refused.
         if "inf" not in cells[row].lower():
             raise ValueError(
                 "`source` must hold numbers within the range of float32. "
@@ -141,22 +150,26 @@ def _from_csv(path):
 
 
 def _is_header(row, path) -> bool:
-    """Whether a first row holds names; it is never taken for that silently where it has numbers."""
+    """Whether the first row holds names; a warning says so where it has numbers too."""
     numbers = [_is_number(cell) for cell in row]
+    # Two columns and more: a single 0 is more likely a sample than the name of a column.
     counted = len(row) > 1 and row == [str(number) for number in range(len(row))]
     if not any(numbers):
         return True
     if all(numbers) and not counted:
         return False
+    # Among numbers, a cell such as 1_0 is a mistake in a sample rather than a name.
     likely = next((cell for cell in row if "_" in cell and _is_number(cell.replace("_", ""))), None)
     if likely is not None:
         raise ValueError(
             f"`source` must hold numbers only. Received: {likely!r} in the first row of {path}"
         )
-    if row[0].strip():  # else an index as pandas writes it, which is a header and named later
-        reason = "pandas numbers columns so" if counted else "not all of its cells are numbers"
+    # An empty first cell means that pandas wrote an index; the row is a header then, and the caller
+    # warns of the index.
+    if row[0].strip():
+        reason = "pandas writes such headers" if counted else "not all of its cells are numbers"
         warnings.warn(
-            f"The first row of {path} is taken for a header, as {reason}; put a row of names "
+            f"The first row of {path} is read as a header, as {reason}; put a row of names "
             "above it if it is a sample.",
             stacklevel=3,
         )
@@ -164,13 +177,13 @@ def _is_header(row, path) -> bool:
 
 
 def _labels(column) -> np.ndarray:
-    """Integers as int64, else text as it is written, but "" for a missing one."""
+    """Labels as int64 where all are integers, else as the texts that they are; "" if missing."""
     cells = ["" if cell.strip().lower() == "nan" else cell.strip() for cell in column]
     try:
         numbers = np.array([int(cell) for cell in cells], "int64")
     except (ValueError, OverflowError):
         return np.array(cells)
-    # 07 and 7 are different names
+    # As texts where a number would not be written the same way: 07 and 7 are different names.
     return numbers if [str(number) for number in numbers] == cells else np.array(cells)
 
 
@@ -179,4 +192,5 @@ def _is_number(text: str) -> bool:
         float(text)
     except ValueError:
         return False
-    return "_" not in text  # float("1_0") is 10
+    # Python reads 1_0 as 10, which nobody means in a table.
+    return "_" not in text

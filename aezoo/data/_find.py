@@ -20,6 +20,8 @@ def find_source(source, image_size, data_dir) -> Source:
     if source == "":
         raise ValueError("`source` must not be an empty text. Received: ''")
     path = check_path("source", source)
+    # What is on the disk comes before a data set of the same name. The readers are imported where
+    # they are used, as most programs need one of them.
     if path.is_dir():
         from aezoo.data._images import ImageFolder
 
@@ -28,6 +30,7 @@ def find_source(source, image_size, data_dir) -> Source:
         from aezoo.data._files import read_file
 
         return read_file(path)
+    # Only a bare name can be that of a data set; a mistyped path must not begin a download.
     if path.suffix or os.sep in str(source) or isinstance(source, os.PathLike):
         raise FileNotFoundError(
             f"`source` must be an existing file or folder where it is a path. Received: {source}"
@@ -42,6 +45,7 @@ def _digits() -> ArraySource:
     from sklearn.datasets import load_digits
 
     digits = load_digits()
+    # They are counts from 0 to 16. As uint8 they are scaled by models as other images are.
     x = (digits.images * (255 / 16)).round().astype("uint8")[..., None]
     y = digits.target.astype("int64")
     train, test = validation_rows(len(x), 0.2)

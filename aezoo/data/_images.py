@@ -26,11 +26,15 @@ OTHER_SUFFIXES = {
     ".heif", ".ico", ".j2k", ".jp2", ".jpf", ".jpx", ".jxl", ".mpo", ".nef", ".pbm", ".pcx",
     ".pgm", ".pnm", ".ppm", ".psd", ".qoi", ".raw", ".svg", ".tga",
 }  # fmt: skip
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")  # whatever the suffix says
+# Whatever the suffix says, Pillow opens these alone; its other readers include PostScript, which it
+# hands to another program.
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
 SPLITS = ("train", "validation", "test")
 MIXED_SIZE = (64, 64)
-LARGEST_EXACT = 2**24  # up to here float32 holds every integer
-GREY_WEIGHTS = np.array((19595, 38470, 7471)) / 65536  # Pillow's own, of ITU-R 601-2
+# Up to here float32 holds every integer.
+LARGEST_EXACT = 2**24
+# Those of ITU-R 601-2 as Pillow rounds them, so that 8 and 16 bits become grey in the same way.
+GREY_WEIGHTS = np.array((19595, 38470, 7471)) / 65536
 
 
 class UnreadableImage(ValueError):
@@ -50,7 +54,7 @@ class ImageFolder(Source):
     """Images of one folder: grey where all are grey, else RGB.
 
     The dtype is that of the deepest image: uint8; uint16, to which pixels of 8 bits are scaled
-    (times 257, the same value in [0, 1]); float32, which other depths must not be among.
+    (times 257, the same value in [0, 1]); float32, which must not be mixed with other depths.
     """
 
     def __init__(self, parts: dict, size: tuple[int, int], channels: int, dtype: str, strays=None):
@@ -64,8 +68,9 @@ class ImageFolder(Source):
 
     @classmethod
     def find(cls, folder: pathlib.Path, image_size) -> ImageFolder:
-        """Looks through the headers of a folder; files that are no images are left out by name."""
+        """Reads the headers of all images; broken files are left out and named in a warning."""
         folders = {"train": folder}
+        # A class may be called train too; the warning then names the other classes as left out.
         if (folder / "train").is_dir() or (folder / "test").is_dir():
             folders = {name: folder / name for name in SPLITS if (folder / name).is_dir()}
             _warn_of_files_beside_splits(folder)
@@ -73,6 +78,7 @@ class ImageFolder(Source):
         for name, part in folders.items():
             paths = listed[name] = list_images(part)
             found, failed = {}, {}
+            # Headers alone, as decoding takes much longer; `_WholeImages` decodes the few it needs.
             for path, header in zip(paths, _in_threads(_read_header, paths), strict=True):
                 (failed if isinstance(header, UnreadableImage) else found)[path] = header
             _warn_of_broken(failed)
@@ -105,6 +111,7 @@ class ImageFolder(Source):
     @property
     def names(self):
         paths = self._parts[self._name][0]
+        # A file name need not be text on Linux, and a table of names must be written as UTF-8.
         return [os.fsencode(path).decode("utf-8", "backslashreplace") for path in paths]
 
     @property
@@ -125,6 +132,7 @@ class ImageFolder(Source):
 
     def arrays(self):
         paths, _ = self._parts[self._name]
+        # One array from the start: a list of images and its `np.stack` would need twice the memory.
         x = np.empty((len(paths), *self._size, self._channels), self._dtype)
 
         def read(row):
@@ -153,7 +161,9 @@ class ImageFolder(Source):
         shape, dtype = (*self._size, self._channels), tf.as_dtype(self._dtype)
 
         def record(path, label):
+            # TensorFlow's texts are bytes, and a file name need not be UTF-8, hence `fsdecode`.
             image = tf.numpy_function(lambda name: self._read(os.fsdecode(name)), [path], dtype)
+            # `numpy_function` loses the shape, and models need a static one.
             image = tf.ensure_shape(image, shape)
             return (image, label) if labels else image
 
@@ -218,6 +228,7 @@ def write_png(path, pixels: np.ndarray) -> None:
     import tensorflow as tf
 
     with tf.device("CPU:0"):
+        # PNG is encoded on the CPU; TensorFlow would copy the pixels to a GPU and back.
         pathlib.Path(path).write_bytes(tf.io.encode_png(pixels).numpy())
 
 
@@ -230,7 +241,8 @@ def list_images(folder: pathlib.Path) -> list[pathlib.Path]:
     found, other, unreadable, above = [], [], [], {}
     for root, folders, files in os.walk(folder, onerror=unreadable.append, followlinks=True):
         here, parents = os.path.realpath(root), above.get(os.path.dirname(root), frozenset())
-        if here in parents:  # a link back to a folder that it lies in
+        # A link back to a folder that it lies in would be followed forever.
+        if here in parents:
             folders.clear()
             continue
         above[root] = parents | {here}
@@ -240,6 +252,7 @@ def list_images(folder: pathlib.Path) -> list[pathlib.Path]:
             suffix = path.suffix.lower()
             if name.startswith(".") or suffix not in SUFFIXES | OTHER_SUFFIXES:
                 continue
+            # A link to nothing, or to itself, is not a file.
             if path.is_file():
                 (found if suffix in SUFFIXES else other).append(path)
     _warn_of("files of image formats that are not read", sorted(other))
@@ -253,7 +266,8 @@ def _opened(path) -> Iterator:
     from PIL import Image
 
     try:
-        # by name, Pillow maps an uncompressed TIFF into memory and garbles one to be turned
+        # Opened here, since by name Pillow maps an uncompressed TIFF into memory and garbles one
+        # that is to be turned.
         with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:
             _check_pixels(image)
             yield image
@@ -263,7 +277,8 @@ def _opened(path) -> Iterator:
         raise UnreadableImage(_too_large()) from error
     except Image.UnidentifiedImageError as error:
         raise UnreadableImage("not in a format that is read") from error
-    except Exception as error:  # Pillow's decoders raise nearly everything at a damaged file
+    except Exception as error:
+        # Pillow's decoders raise nearly everything at a damaged file.
         reason = getattr(error, "strerror", None) or reason_of(error, type(error).__name__)
         raise UnreadableImage(reason) from error
 
@@ -286,15 +301,20 @@ def _too_large():
 def _read_header(path) -> Header:
     with _opened(path) as image:
         width, height = image.size
-        if image.format == "TIFF":  # whose size newer versions of Pillow turn upright
+        # Newer versions of Pillow have turned the size of a TIFF upright already; its tags are as
+        # they were written.
+        if image.format == "TIFF":
             width, height = image.tag_v2[256], image.tag_v2[257]
-        if _orientation(image, path) >= 5:  # it lies on its side
+        # From 5 on, the orientations of EXIF lie on their side.
+        if _orientation(image, path) >= 5:
             width, height = height, width
+        # A palette (mode P) may hold any colour, so it counts as RGB.
         grey = image.mode in ("1", "L", "LA", "I", "F") or image.mode.startswith("I;16")
         dtype = _depth(image, path)
         if image.format == "PNG" and dtype == "uint16":
-            grey = _png_header(path)[1] in (0, 4)  # Pillow makes RGBA of grey with alpha
-        # a .jpg of several pictures (MPO) has a main one, which is the first
+            # By the header, since Pillow makes RGBA of grey with alpha at 16 bits.
+            grey = _png_header(path)[1] in (0, 4)
+        # A .jpg of several pictures (MPO) has a main one, which is the first.
         frames = image.format != "MPO" and getattr(image, "is_animated", False)
         return Header((height, width), grey, dtype, bool(frames))
 
@@ -302,7 +322,8 @@ def _read_header(path) -> Header:
 def _orientation(image, path) -> int:
     if image.format == "PNG":
         content = pathlib.Path(path).read_bytes()
-        # Pillow decodes the whole image to look for EXIF data behind it: only where there are any
+        # Pillow decodes the whole image to look for EXIF data behind it, so it is asked only where
+        # the file has some.
         if not any(word in content for word in (b"eXIf", b"Raw profile", b"XML:com.adobe.xmp")):
             return 1
     orientation = image.getexif().get(0x0112, 1)
@@ -339,6 +360,7 @@ def _read_8_bits(image, size, channels):
     from PIL import Image, ImageOps
 
     image = ImageOps.exif_transpose(image)
+    # On white, as the hidden colour of a transparent pixel may be anything.
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
@@ -359,8 +381,10 @@ def _read_deep(image, path, size, channels, dtype):
     else:
         pixels = _decode_tiff(image)
     if pixels.shape[-1] > channels:
+        # Equal channels are grey already, exactly; the weights would round.
         grey = (pixels[..., 1:] == pixels[..., :1]).all()
         pixels = pixels[..., :1] if grey else pixels @ GREY_WEIGHTS[:, None]
+    # Pillow has no image of several float32 channels, so each is turned and resized by itself.
     planes = []
     for plane in np.moveaxis(pixels.astype("float32"), -1, 0):
         plane = Image.fromarray(plane)
@@ -370,7 +394,8 @@ def _read_deep(image, path, size, channels, dtype):
             plane = plane.resize(size[::-1], Image.Resampling.BILINEAR)
         planes.append(np.asarray(plane))
     pixels = np.stack(planes, -1)
-    if dtype == "uint16":  # grey of colours, and what is resized
+    # Weights of grey and resizing leave fractions.
+    if dtype == "uint16":
         pixels = pixels.round().clip(0, 65535)
     return np.broadcast_to(pixels, (*size, channels)).astype(dtype)
 
@@ -388,6 +413,7 @@ def _decode_png(path):
     colours, alpha = pixels[..., :3], pixels[..., 3:]
     if (alpha == 65535).all():
         return colours
+    # In float64, as float32 rounds products of two numbers of 16 bits.
     return (65535 - (65535 - colours.astype("float64")) * (alpha / 65535)).round()
 
 
@@ -396,14 +422,17 @@ def _decode_tiff(image):
     tags = image.tag_v2
     bits, sample_format = max(tags.get(258, (1,))), tags.get(339, (1,))[0]
     from_white = tags.get(262) == 0
-    image.load()  # which turns it upright
+    # This turns it upright.
+    image.load()
     pixels = np.asarray(image)
     if image.mode == "I":
         if bits == 32 and sample_format != 2:
-            pixels = pixels.view("uint32")  # Pillow has none
+            # Pillow has no unsigned 32 bits: values from 2^31 on come as negative ones.
+            pixels = pixels.view("uint32")
         if not (np.abs(pixels.astype("int64")) <= LARGEST_EXACT).all():
             raise UnreadableImage(f"integers beyond {LARGEST_EXACT:,}, which float32 cannot hold")
-    elif image.mode != "F" and from_white:  # 0 is white; Pillow minds it up to 8 bits only
+    elif image.mode != "F" and from_white:
+        # 0 is white in this file, which Pillow minds up to 8 bits only.
         pixels = 2**bits - 1 - pixels.astype("int64")
     return pixels[..., None]
 
@@ -464,6 +493,7 @@ def _common_size(whole, folder):
     """The size of all images of a folder, or that to which several sizes are resized."""
     sizes = Counter(header.size for header in whole.headers.values())
     found, wrong = [], 0
+    # If all headers agree nothing is decoded, and two sizes of whole images are enough to know.
     for size, _ in sizes.most_common():
         if len(sizes) == 1 or whole.any(lambda header, size=size: header.size == size):
             found.append(size)
@@ -517,6 +547,7 @@ def _in_threads(do, items) -> list:
         except UnreadableImage as error:
             return error
 
+    # Threads are enough, as Pillow decodes and resizes without holding Python's lock.
     with ThreadPoolExecutor() as pool:
         return list(pool.map(one, items))
 
@@ -531,7 +562,7 @@ def _warn_of_frames(paths):
 
 
 def _warn_of_files_beside_splits(folder):
-    """What lies beside a folder `train` would otherwise be missed by nobody."""
+    """Names what lies beside the folders of splits, as a user may take it for data."""
     beside = [
         path
         for path in sorted(folder.iterdir())

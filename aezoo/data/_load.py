@@ -2,38 +2,39 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
+from annotated_types import Interval
 
 from aezoo.data._find import find_source
 from aezoo.data._source import Source
-from aezoo.inputs.arguments import (
-    LARGEST,
-    check_flag,
-    check_number,
-    check_positive_integer,
-    check_seed,
-    check_text,
-    is_integer,
-)
+from aezoo.inputs.annotations import Flag, NonNegative, Number, Seed, Size, checked
+from aezoo.inputs.arguments import LARGEST, check_text, is_integer
 from aezoo.inputs.arrays import as_array, is_array, is_dataset
 
+# 2 GiB; the training data of MNIST take 47 MB as uint8, and those of CIFAR-10 154 MB.
 MEMORY_LIMIT = 2 * 1024**3
-MOST_PIXELS = 2**26  # of one image after resizing
+# Not the ends, where a part would be empty.
+ValidationSplit = Annotated[Number, Interval(gt=0, lt=1), "between 0 and 1"] | None
+# Of one image after resizing; a larger size is a mistake, to be refused before it is allocated.
+MOST_PIXELS = 2**26
 
 
+@checked
 def load(
     source,
     split: str = "train",
     *,
-    batch_size: int = 128,
-    labels: bool = False,
+    batch_size: Size = 128,
+    labels: Flag = False,
     image_size: int | tuple[int, int] | None = None,
-    shuffle: bool | None = None,
+    shuffle: Flag | None = None,
     validation_split: float | None = None,
     limit: int | None = None,
-    seed: int | None = None,
+    seed: Seed = None,
     data_dir: str | None = None,
-    memory_limit: int = MEMORY_LIMIT,
+    memory_limit: NonNegative = MEMORY_LIMIT,
 ):
     """A `tf.data.Dataset` of batches (batch, *sample shape) of inputs alone.
 
@@ -52,12 +53,14 @@ def load(
             in the order of their names, those of all splits together, so that a class has
             the same number in each split.
         image_size: (height, width), or one integer for both, that images are resized
-            to, of at most 2**26 pixels. None keeps the size that they have; a folder of
+            to, of at most 2**26 pixels. None keeps their own size; a folder of
             images of several sizes is then resized to 64x64, with a warning. Arrays are not
-            resized, and another size than theirs is refused.
+            resized, and any other size than theirs is refused.
         shuffle: None shuffles the training split only.
         validation_split: Share of "train" that is split off as "validation", the same
-            samples every time.
+            samples every time: random ones, drawn with a fixed seed, or the last ones of a
+            TensorFlow dataset, which is read in slices. (In `model.fit`, where Keras has an
+            argument of this name, they are the last ones too.)
         limit: Maximum number of samples: the first ones of arrays, files and TensorFlow
             datasets; evenly spread ones of a folder of images, where the first would all
             be of one class.
@@ -90,12 +93,12 @@ def load(
         with the values that the file has, not scaled; it must not be mixed with the others.
 
         **CSV files.** Columns of numbers, read as float32. A column named label or target
-        (of any case) becomes the labels: int64 where all are integers, else text; missing
+        (in any case) becomes the labels: int64 where all are integers, else text; missing
         ones are refused where labels are asked for. The first row is a header where none of
-        its cells is a number. With a warning that names the file, in case it is a sample, it
-        is taken for a header also where some cells are no numbers, and where the cells are
+        its cells is a number. It is also read as a header, with a warning that names the file
+        in case it is a sample, where only some cells are numbers, and where the cells are
         0, 1, 2 and so on, as pandas writes two or more columns without names. A first column
-        without a name is an index as pandas writes it, and left out with a warning.
+        without a name is an index as pandas writes it, and is left out with a warning.
 
     Example:
 
@@ -103,23 +106,19 @@ def load(
     >>> dataset.element_spec.shape, len(dataset)
     (TensorShape([None, 8, 8, 1]), 15)
     """
-    check_positive_integer("batch_size", batch_size)
-    check_flag("labels", labels)
-    check_number("memory_limit", memory_limit, 0)
-    check_seed("seed", seed)
-    if shuffle is not None:
-        check_flag("shuffle", shuffle)
     part = find_part(source, split, image_size, validation_split, limit, data_dir)
+    # Here and not in the signature, as the default depends on the split.
     shuffle = split == "train" if shuffle is None else shuffle
     options = {"batch_size": batch_size, "shuffle": shuffle, "seed": seed}
     return _dataset(part, source, labels, memory_limit, **options)
 
 
+@checked
 def arrays(
     source,
     split: str = "train",
     *,
-    labels: bool = False,
+    labels: Flag = False,
     image_size: int | tuple[int, int] | None = None,
     validation_split: float | None = None,
     limit: int | None = None,
@@ -148,14 +147,13 @@ def arrays(
     >>> x.shape, x.dtype, y.shape
     ((360, 8, 8, 1), dtype('uint8'), (360,))
     """
-    check_flag("labels", labels)
     part = find_part(source, split, image_size, validation_split, limit, data_dir)
     x, y = read_arrays(part, source)
     return (x, _required(y, part)) if labels else x
 
 
 def with_labels(source, split, *, image_size=None, limit=None, data_dir=None):
-    """(x, labels), where labels is None for a source without."""
+    """(x, labels), where labels is None for a source without labels."""
     part = find_part(source, split, image_size, None, limit, data_dir)
     return read_arrays(part, source)
 
@@ -183,30 +181,30 @@ def evaluation_split(source, data_dir) -> str:
     return "test" if "test" in splits(source, data_dir) else "train"
 
 
-def find_part(source, split, image_size, validation_split, limit, data_dir) -> Source:
+@checked
+def find_part(
+    source,
+    split,
+    image_size,
+    validation_split: ValidationSplit,
+    limit: Size | None,
+    data_dir,
+) -> Source:
     """The samples of a source that are asked for."""
     image_size = _check_image_size(image_size)
     check_text("split", split)
     found = find_source(source, image_size, data_dir)
     found.check_image_size(image_size)
-    if limit is not None:
-        check_positive_integer("limit", limit)
-    if validation_split is None:
-        part = found.split(split)
+    # Other splits stay whole, so that one call can serve train, validation and test.
+    if validation_split is not None and split in ("train", "validation"):
+        part = found.split("train").divided(split, validation_split)
     else:
-        check_number("validation_split", validation_split, 0, 1)
-        if not 0 < validation_split < 1:
-            raise ValueError(
-                f"`validation_split` must be between 0 and 1. Received: {validation_split!r}"
-            )
-        if split in ("train", "validation"):
-            part = found.split("train").divided(split, validation_split)
-        else:
-            part = found.split(split)
+        part = found.split(split)
     if part.samples == 0:
         raise ValueError(
             f"`source` must hold at least one sample. Received: {_named(source)}, {split!r}"
         )
+    # The limit comes last, as it counts the samples of the part that was asked for.
     return part.first(limit) if limit is not None and limit < part.samples else part
 
 
@@ -215,6 +213,7 @@ def _dataset(part, source, labels, memory_limit, **options):
     from aezoo.backends import tensorflow_batches
 
     if part.bytes > memory_limit:
+        # Unreadable images are left out before, as a stream must state its number of samples.
         part = part.readable()
         if part.samples == 0:
             raise _nothing_readable(source)
@@ -259,7 +258,8 @@ def _check_image_size(image_size):
 def _required(y, part):
     if y is None:
         raise part.without_labels()
-    missing = y == "" if y.dtype.kind == "U" else y != y  # NaN and NaT
+    # Only NaN and NaT differ from themselves, in arrays of any dtype.
+    missing = y == "" if y.dtype.kind == "U" else y != y
     if y.dtype.kind not in "fiubUSO" or missing.any():
         raise ValueError(
             "`source` must have labels that are numbers or texts, and none that is missing. "
@@ -276,7 +276,7 @@ def labelled(data, split: str):
         x, y = as_array(data[0]), np.asarray(as_array(data[1]))
         if not is_array(x) or not len(x.shape) or y.ndim != 1 or len(x) != len(y):
             raise ValueError(
-                "Labels must be an array of one integer a sample. Received: labels of shape "
+                "Labels must be an array of one integer per sample. Received: labels of shape "
                 f"{y.shape} for {f'{len(x)} samples' if np.ndim(x) else f'a {type(x).__name__}'}"
             )
         return x, y

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+# Not an argument: training, evaluation and a resumed run must divide the samples in the same way.
 VALIDATION_ORDER_SEED = 0
 
 
@@ -13,7 +14,8 @@ class Source:
     """Samples of one origin, as arrays at once or as records one by one."""
 
     splits: tuple[str, ...] = ("train",)
-    unlabelled = "a source without labels"  # what it is where it has none
+    # Completes the sentence of `without_labels`.
+    unlabelled = "a source without labels"
 
     @property
     def samples(self) -> int:
@@ -26,7 +28,7 @@ class Source:
 
     @property
     def names(self) -> list[str]:
-        """What to call each sample: its number from 0."""
+        """The name of each sample: its number from 0."""
         return [str(number) for number in range(self.samples)]
 
     def split(self, name: str) -> Source:
@@ -40,7 +42,7 @@ class Source:
         return self._split(name)
 
     def check_image_size(self, image_size) -> None:
-        """Refuses a size that the images of this source cannot be given."""
+        """Refuses an image size that this source cannot provide."""
 
     def divided(self, name: str, share: float) -> Source:
         """The "train" or "validation" part, the same samples every time."""
@@ -68,11 +70,14 @@ class Source:
 
 def validation_rows(samples: int, share: float) -> tuple[np.ndarray, np.ndarray]:
     """Which rows are for training and which for validation, each in ascending order."""
+    # Rounded up, so that a small share of few samples still leaves one for validation.
     held_out = math.ceil(samples * share)
     if held_out >= samples:
         raise ValueError(
             f"`validation_split` must leave a sample for training. Received: {share!r} "
             f"of {samples} samples"
         )
+    # A generator of its own neither depends on the global seed nor changes it. Rows are drawn at
+    # random, since class folders are read one class after the other.
     order = np.random.default_rng(VALIDATION_ORDER_SEED).permutation(samples)
     return np.sort(order[held_out:]), np.sort(order[:held_out])

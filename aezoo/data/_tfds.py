@@ -33,6 +33,7 @@ class TFDSSource(Source):
         self._split_name = split
         self._start = start
         self.splits = tuple(builder.info.splits)
+        # Before `split` is called this is "train", which a data set need not have.
         if split in builder.info.splits:
             total = builder.info.splits[split].num_examples
             self._stop = total if stop is None else stop
@@ -76,6 +77,7 @@ class TFDSSource(Source):
         return self._part(self._start, self._start + limit)
 
     def divided(self, name, share):
+        # The last rows and not random ones, as TFDS reads slices of a split, not chosen rows.
         cut = self.samples - math.ceil(self.samples * share)
         if cut < 1:
             raise ValueError(
@@ -84,6 +86,7 @@ class TFDSSource(Source):
         return self._part(0, cut) if name == "train" else self._part(cut, self.samples)
 
     def arrays(self):
+        # In batches, as each element that is taken from a pipeline costs a call of its own.
         batches = list(self.records(self._y_key is not None).batch(4096).as_numpy_iterator())
         if self._y_key is None:
             return np.concatenate(batches), None
@@ -93,6 +96,7 @@ class TFDSSource(Source):
     def records(self, labels):
         import tensorflow as tf
 
+        # Files are not shuffled, so that a slice has the same rows each time.
         dataset = self._builder.as_dataset(
             split=f"{self._split_name}[{self._start}:{self._stop}]", shuffle_files=False
         )
@@ -100,8 +104,10 @@ class TFDSSource(Source):
         def pick(record):
             x = record[self._x_key]
             if self._image_size is not None and len(x.shape) == 3:
+                # It returns float32. A cast alone would cut pixels off to the integer below.
                 resized = tf.image.resize(x, self._image_size, antialias=True)
-                if x.dtype.is_integer:  # of 8 bits or of 16
+                # The range is that of 8 bits or of 16; floats keep theirs.
+                if x.dtype.is_integer:
                     resized = tf.clip_by_value(tf.round(resized), 0, x.dtype.max)
                 x = tf.cast(resized, x.dtype)
             x = tf.ensure_shape(x, self._shape)
@@ -135,11 +141,14 @@ def _prepared_builder(name: str, data_dir):
     if pathlib.Path(builder.data_dir).is_dir():
         return builder
     folder = pathlib.Path(builder.data_dir).parent.parent
+    # Printed, since a download may take minutes and would look as if the program hung.
     print(f"Downloading {name} to {folder} (set TFDS_DATA_DIR to change that) ...", flush=True)
     try:
+        # Without a network, TFDS itself took 204 s to fail.
         _probe_network(builder)
         builder.download_and_prepare()
     except (Exception, SystemExit) as error:
+        # TFDS calls `sys.exit` where the user declines to build a data set larger than the memory.
         raise FileNotFoundError(
             f"`source` must be prepared in {folder} or be downloadable: {name} could be neither "
             f"found nor downloaded ({type(error).__name__}); set TFDS_DATA_DIR to the folder that "
@@ -150,7 +159,8 @@ def _prepared_builder(name: str, data_dir):
 
 def _probe_network(builder) -> None:
     """Fails in seconds where there is no network; TFDS alone tries for minutes."""
-    url = next(iter(builder.url_infos), None)
+    url = next(iter(builder.url_infos or ()), None)
     if url is not None:
-        with contextlib.suppress(urllib.error.HTTPError):  # any answer shows a network
+        # Any answer, an error of the server too, shows that there is a network.
+        with contextlib.suppress(urllib.error.HTTPError):
             urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=10).close()

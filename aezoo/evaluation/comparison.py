@@ -23,7 +23,7 @@ from aezoo.evaluation.progress import Steps
 from aezoo.evaluation.report import check_models
 from aezoo.evaluation.report_card import as_text
 from aezoo.evaluation.samples import data_name, find_data
-from aezoo.inputs.arguments import check_number, check_positive_integer
+from aezoo.inputs.annotations import NonNegative, Size, Verbose, checked
 from aezoo.inputs.arrays import is_dataset
 from aezoo.inputs.training_data import output_range
 from aezoo.models._registry import get_factory
@@ -49,8 +49,8 @@ class Comparison:
     """What `aezoo.compare` returns; prints as a table.
 
     Attributes:
-        runs: One dict a training: model, seed, and its figures.
-        minutes: The time that each of them had.
+        runs: One dict per training: model, seed and its metrics.
+        minutes: The time that each training had.
         data: What they were trained on.
     """
 
@@ -60,9 +60,9 @@ class Comparison:
 
     @property
     def rows(self) -> list[dict]:
-        """One dict per model: for each figure its mean and spread over the seeds.
+        """One dict per model: for each metric its mean and spread over the seeds.
 
-        The spread is the sample standard deviation, None of one seed.
+        The spread is the sample standard deviation, None for one seed.
         """
         rows = []
         for name in dict.fromkeys(run["model"] for run in self.runs):
@@ -91,6 +91,7 @@ class Comparison:
 
     def table(self):
         """The table as a `rich.table.Table`."""
+        from rich.markup import escape
         from rich.table import Table
 
         header, lines = self.cells()
@@ -98,7 +99,7 @@ class Comparison:
         for name in header:
             table.add_column(name, justify="left" if name == "model" else "right")
         for line in lines:
-            table.add_row(*line)
+            table.add_row(*map(escape, line))  # a name may hold [brackets], which are markup
         return table
 
     def to_json(self) -> str:
@@ -111,6 +112,7 @@ class Comparison:
     def __str__(self) -> str:
         from rich.console import Console
 
+        # A fixed width, so that the text is not that of the terminal it happens to be made in.
         console = Console(file=io.StringIO(), width=160, color_system=None)
         console.print(self.table())
         return console.file.getvalue().rstrip()
@@ -125,42 +127,43 @@ class Comparison:
         return template.render(title=self.title, header=header, lines=lines)
 
 
+@checked
 def compare(
     models,
     data,
     labels=None,
     *,
-    minutes: float = 1.0,
-    seeds: int = 3,
+    minutes: NonNegative = 1.0,
+    seeds: Size = 3,
     train=None,
-    batch_size: int = 128,
-    limit: int | None = None,
+    batch_size: Size = 128,
+    limit: Size | None = None,
     data_dir: str | None = None,
-    verbose: bool = True,
+    verbose: Verbose = True,
 ) -> Comparison:
-    """Several models, each trained for the same time from several seeds, beside PCA.
+    """Trains several models for the same time from several seeds, and compares them with PCA.
 
     PCA of each code size is fitted to the same clean samples, and clipped to [0, 1] where the
-    data lie there, else to the range of the outputs of the models that it stands beside.
+    data lie there, else to the output range of the models that it is compared with.
 
-    Every training has all of the machine and the same minutes, compilation among them; the
-    learning rate falls to 0 by their end. Closed forms are done when they are solved.
+    Each training has the whole machine and the same number of minutes, compilation included; the
+    learning rate falls to 0 by the end. Closed forms are done when they are solved.
 
     Args:
         models: A list of names of the zoo, or of functions that take `seed` and return a
             compiled `Autoencoder`; or a dict from labels to these.
-        data: As in `aezoo.evaluate`; the part that PCA is fitted to there is trained on here.
+        data: As in `aezoo.evaluate`; models are trained on the part that PCA is fitted to there.
         labels: As in `aezoo.evaluate`.
         minutes: For each training.
-        seeds: How many trainings of each model, from the seeds 0, 1, ...
+        seeds: Number of trainings of each model, with the seeds 0, 1, ...
         train: As in `aezoo.evaluate`.
-        batch_size: Samples in a batch of arrays; a dataset has its own.
+        batch_size: Samples per batch of an array; a dataset has its own batches.
         limit: As in `aezoo.evaluate`.
         data_dir: As in `aezoo.data.load`.
-        verbose: Whether to show the progress.
+        verbose: As in `aezoo.train`.
 
     Returns:
-        A `Comparison`; behind ± stands the sample standard deviation over the seeds.
+        A `Comparison`; the number after ± is the sample standard deviation over the seeds.
 
     Raises:
         ValueError: if an argument or the data cannot be right.
@@ -172,11 +175,7 @@ def compare(
     >>> [row["model"] for row in found.rows]
     ['pca_ae', 'dense_ae', 'PCA 32', 'PCA 8']
     """
-    check_number("minutes", minutes, 0)
-    check_positive_integer("seeds", seeds)
-    check_positive_integer("batch_size", batch_size)
-    if limit is not None:
-        check_positive_integer("limit", limit)
+    # No shape is asked for: it is that of the data, and the models are made to fit.
     fitted, measured = find_data((), data, labels, train, limit, data_dir)
     runs, baselines = [], {}
     with Steps(verbose) as steps:
@@ -190,6 +189,7 @@ def compare(
                     run |= _train(model, fitted, minutes * 60, batch_size)
                 run |= _measure(label, model, fitted, measured, samples, steps)
                 runs.append(run)
+                # One PCA for each code size, with the ranges of outputs of all models of that size.
                 if model.code_size is not None:
                     beside = baselines.setdefault(f"PCA {pca_size(model)}", (model, set()))
                     beside[1].add(output_range(model))
@@ -220,6 +220,7 @@ def _makers(models, shape) -> dict:
                 f"Autoencoder. Received: {model!r}"
             )
         if label is None:
+            # Only a model tells its name; this one is not trained, as each seed makes its own.
             label = model if isinstance(model, str) else make(seed=0).name
         if label in makers:
             raise ValueError(
@@ -235,6 +236,7 @@ def _train(model, fitted, seconds, batch_size) -> dict:
     """Epochs begun and seconds taken."""
     data = fitted.inputs()
     options = {} if is_dataset(data) else {"batch_size": batch_size}
+    # A closed form takes one epoch and refuses more; the others train until time is up.
     epochs = 1 if model.usual_epochs == 1 else ENDLESS
     begun = time.perf_counter()
     history = model.fit(data, epochs=epochs, verbose=0, callbacks=[TimeBudget(seconds)], **options)
@@ -246,6 +248,7 @@ def _measure(name, model, fitted, measured, samples, steps) -> dict:
     found |= sizes(model)
     if model.code_size is not None and fitted.labelled and measured.labelled:
         found |= code_figures(name, model, fitted, measured, None, steps)
+    # PSNR has no column, as it is the MSE in other units; it is in the JSON.
     return {key: value for key, value in found.items() if key in (*COLUMNS, "psnr")}
 
 

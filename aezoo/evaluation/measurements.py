@@ -1,4 +1,4 @@
-"""The figures of a report card: each one taken from any model in the same way."""
+"""The metrics of a report card, each taken from every model in the same way."""
 
 from __future__ import annotations
 
@@ -17,18 +17,20 @@ from aezoo.model_classes.reconstruction_model import VALIDATION_SEED, evaluation
 from aezoo.training.baselines import Baselines
 from aezoo.transfer._probes import neighbour_probe, probe
 
-KEPT_VALUES = 10_000_000  # numbers of samples that are kept for pictures and timings
+# How many values of samples are kept for pictures and timings: 40 MB in float32.
+KEPT_VALUES = 10_000_000
 KEPT_SAMPLES = 1500
-TIMED_SAMPLES = 4096  # at least this number, repeated where there are fewer
+# Of a timing; fewer samples are repeated, so that a small data set does not time the call alone.
+TIMED_SAMPLES = 4096
 EXTREMES = 8
-PROBE_VALUES = 50_000_000  # numbers of codes that are kept for the probes, evenly spread
-LARGEST_CODE = 1024  # a larger one with places is averaged over them for the probes
+# How many values of codes are kept for the probes, evenly spread: 200 MB in float32.
+PROBE_VALUES = 50_000_000
+# For the probes, larger codes of images and series are averaged over their places.
+LARGEST_CODE = 1024
 CLUSTER_SAMPLES = 10_000
-PCA_FEATURES, PCA_SAMPLES = (
-    4096,
-    4096,
-)  # with more features than the first, PCA sees the second number of samples
-CLIPS = {(0, 1): "clip", (-1, 1): "hard_tanh", (0, math.inf): "relu"}  # what cuts to a range
+# With more features than the first number, PCA sees the second number of samples.
+PCA_FEATURES, PCA_SAMPLES = 4096, 4096
+CLIPS = {(0, 1): "clip", (-1, 1): "hard_tanh", (0, math.inf): "relu"}  # what clips to a range
 
 
 @dataclasses.dataclass
@@ -39,7 +41,8 @@ class Samples:
         x: At most 1,500 of them, evenly spread, pixels in [0, 1].
         labels: Their labels, or None.
         in_unit_range: Whether they lie in [0, 1].
-        noise_unit: The standard deviation of noise of level 1: 1 in [0, 1], else their own.
+        noise_unit: The standard deviation of noise of level 1: 1 for data in [0, 1], else that of
+            the data.
     """
 
     x: np.ndarray
@@ -49,7 +52,7 @@ class Samples:
 
 
 def keep_samples(test: Part, steps) -> Samples:
-    """One pass over the data."""
+    """Takes them in one pass over the data."""
     kept, low, high = None, math.inf, -math.inf
     for x, labels in steps("looking at the data", test.batches(), test.steps):
         if kept is None:
@@ -71,21 +74,22 @@ def pca_size(model) -> int | None:
 def fit_pca(model, train: Part, in_unit_range: bool, ranges: set):
     """PCA of the size of the model's code, as an autoencoder, fitted to clean samples.
 
-    Its output is clipped to [0, 1] where the data lie there, else to the range of outputs in
-    `ranges`, those of the models that it stands beside, where they have one in common.
+    Its output is clipped to [0, 1] where the data lie there, else to the output range of the
+    models that it is compared with, in `ranges`, where they have one in common.
     """
     from aezoo.closed_form.pca import pca_ae
 
     shape, size = model.input_shape[1:], pca_size(model)
     clip = "clip" if in_unit_range else CLIPS.get(*ranges) if len(ranges) == 1 else None
     pca = pca_ae(shape, size, output_activation=clip, name=f"PCA_{size}")
-    with threadpool_limits(1):  # of several threads, each waits for the others
+    # One thread, as on a busy machine each of several waits for the others.
+    with threadpool_limits(1):
         pca.fit(_solvable(train, math.prod(shape)), verbose=0)
     return pca
 
 
 def _solvable(train: Part, features: int):
-    """Inputs, all or few: with many features, linear maps cost the square of the samples."""
+    """All inputs, or fewer: with many features, linear maps cost the square of the samples."""
     data = train.inputs()
     if features <= PCA_FEATURES:
         return data
@@ -95,7 +99,7 @@ def _solvable(train: Part, features: int):
 
 
 class Reconstructions:
-    """Sums over the reconstructions of one model, and the samples it does worst and best.
+    """Sums over the reconstructions of one model, and its worst and best samples.
 
     Args:
         model: A `ReconstructionModel`.
@@ -112,7 +116,7 @@ class Reconstructions:
         self._worst_errors = self._best_errors = np.empty(0)
 
     def add(self, x, noisy: dict[float, np.ndarray]) -> None:
-        """One batch, and the same with noise of each level."""
+        """One batch, and the same batch with noise of each level."""
         output = self._model.predict_on_batch(x)
         errors = _sample_errors(output, x)
         self._errors.append(errors)
@@ -122,6 +126,7 @@ class Reconstructions:
             found = self._model.predict_on_batch(inputs)
             self._noisy[level] += float(_sample_errors(found, x).sum())
         self.best, self._best_errors = _smallest(self.best, self._best_errors, x, errors)
+        # The largest errors are the smallest of their negatives.
         self.worst, negative = _smallest(self.worst, -self._worst_errors, x, -errors)
         self._worst_errors = -negative
 
@@ -131,8 +136,10 @@ class Reconstructions:
 
     def figures(self) -> dict:
         errors = self.errors
+        # The PSNR of the mean error, which is not the mean of the samples' PSNR.
         scores = score(float(errors.mean()))
         found = {"mse": scores["mse"]}
+        # JSON has no infinity, which is the PSNR of a perfect reconstruction.
         if self._unit and math.isfinite(scores["psnr"]):
             found["psnr"] = scores["psnr"]
         if self._has_ssim:
@@ -146,6 +153,7 @@ def reconstruct_all(models: dict, test: Part, samples: Samples, noise_levels, st
     found = {name: Reconstructions(model, samples, noise_levels) for name, model in models.items()}
     generator = np.random.default_rng(0)
     for x, _ in steps("reconstructing", test.batches(), test.steps):
+        # One draw for all models and levels, so that these alone make the difference.
         noise = generator.standard_normal(x.shape, "float32") * np.float32(samples.noise_unit)
         noisy = {level: x + np.float32(level) * noise for level in noise_levels}
         if samples.in_unit_range:
@@ -158,11 +166,11 @@ def reconstruct_all(models: dict, test: Part, samples: Samples, noise_levels, st
 def corrupted_errors(model, pca, train: Part, test: Part) -> tuple[dict, float]:
     """Mean squared errors where inputs are corrupted as in the model's training.
 
-    Beside that of the model there are those of the affine maps of `Baselines`: the best one
-    from corrupted to clean training samples, and the best one whose rank is the code's size.
+    One is the error of the model, the others are those of the affine maps of `Baselines`: the best
+    one from corrupted to clean training samples, and the best one whose rank is the code's size.
 
     Returns:
-        The figures of the model, and the error of `pca`, which was fitted to clean samples, or
+        The metrics of the model, and the error of `pca`, which was fitted to clean samples, or
         None where there is none.
     """
     with threadpool_limits(1):
@@ -171,7 +179,8 @@ def corrupted_errors(model, pca, train: Part, test: Part) -> tuple[dict, float]:
     for inputs, clean in evaluation_pairs(model, test.inputs(), VALIDATION_SEED):
         outputs = {"mse": model.predict_on_batch(inputs)}
         for key, output in baselines.reconstruct(inputs).items():
-            if key != "pca":  # here it is that of the report, fitted to all samples
+            # PCA is that of the report instead, which is fitted to all samples.
+            if key != "pca":
                 outputs[f"{key}_mse"] = output
         if pca is not None:
             outputs["pca"] = pca.predict_on_batch(inputs)
@@ -186,6 +195,7 @@ def corrupted_errors(model, pca, train: Part, test: Part) -> tuple[dict, float]:
 
 def code_figures(name: str, model, train: Part, test: Part, pooling, steps) -> dict:
     """What frozen codes are worth: probes, clusters, and one class against the rest."""
+    # Small codes are probed whole, where `pooled` would average over their places.
     if pooling is None and model.code_size <= LARGEST_CODE:
         pooling = "flatten"
     network, parts = pooled(encoder_of(model), pooling), []
@@ -223,6 +233,7 @@ def one_class_scores(x, y, test_x, test_y) -> dict[str, float]:
     for label in np.unique(y):
         inside = test_y == label
         if inside.any() and not inside.all() and (y == label).sum() > 1:
+            # Shrunk, as the covariance of few codes with many values has no inverse.
             fitted = LedoitWolf().fit(x[y == label])
             distances = fitted.mahalanobis(test_x)
             found[str(label)] = float(roc_auc_score(inside, -distances))
@@ -230,7 +241,7 @@ def one_class_scores(x, y, test_x, test_y) -> dict[str, float]:
 
 
 def speed(model, x) -> dict[str, float]:
-    """Samples per second of `encode` and `reconstruct`, the better of two runs after one.
+    """Samples per second of `encode` and `reconstruct`, the better of two runs.
 
     A model without a code has no `encode`.
     """
@@ -238,6 +249,7 @@ def speed(model, x) -> dict[str, float]:
     x, found = np.resize(x, (samples, *x.shape[1:])), {}
     for key in ("reconstruct",) if model.code_size is None else ("encode", "reconstruct"):
         run, seconds = getattr(model, key), []
+        # Not timed: the first call compiles.
         run(x)
         for _ in range(2):
             begun = time.perf_counter()
@@ -257,11 +269,12 @@ def sizes(model) -> dict:
 
 
 def _clusters(x, y, test_x, test_y) -> dict[str, float]:
-    """As many clusters of training codes as classes; test codes fall into the nearest."""
+    """Clusters of training codes, one per class; test codes belong to the nearest one."""
     from sklearn.cluster import KMeans
     from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
     few = x[:: max(1, len(x) // CLUSTER_SAMPLES)]
+    # k-means ends in a local optimum, so the best of four starts is taken.
     clusters = KMeans(len(np.unique(y)), n_init=4, random_state=0).fit(few).predict(test_x)
     return {
         "kmeans_nmi": float(normalized_mutual_info_score(test_y, clusters)),
@@ -270,11 +283,13 @@ def _clusters(x, y, test_x, test_y) -> dict[str, float]:
 
 
 def _sample_errors(output, x) -> np.ndarray:
+    # In float64, as the errors of a whole data set are added up.
     return np.square(output - x, dtype="float64").reshape(len(x), -1).mean(1)
 
 
 def _smallest(kept, kept_errors, x, errors):
     """The samples of the smallest errors, smallest first."""
     all_errors = np.concatenate([kept_errors, errors])
+    # Stable: of equal errors the first in the data are shown, in every run.
     order = np.argsort(all_errors, kind="stable")[:EXTREMES]
     return np.concatenate([kept, x])[order], all_errors[order]

@@ -7,7 +7,7 @@ import sys
 
 
 class Steps:
-    """A bar a stage in a terminal, a line a stage elsewhere, on the standard error stream.
+    """One bar per stage in a terminal, one line per stage elsewhere, on the standard error stream.
 
     Args:
         verbose: False shows nothing.
@@ -37,7 +37,7 @@ class Steps:
             self._bar = None
 
     def __call__(self, text: str, batches=None, total: int | None = None):
-        """Begins a stage: the batches one by one, or a context where there are none."""
+        """Begins a stage; returns its batches one by one, or a context where there are none."""
         if self._bar is not None:
             if self._task is not None:
                 self._bar.remove_task(self._task)
@@ -48,6 +48,7 @@ class Steps:
 
     def _each(self, batches):
         for batch in batches:
+            # What follows runs when the next batch is asked for, so when this one is done with.
             yield batch
             if self._bar is not None:
                 self._bar.advance(self._task)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from aezoo._version import versions
 from aezoo.evaluation.measurements import (
     code_figures,
@@ -16,37 +18,40 @@ from aezoo.evaluation.measurements import (
 from aezoo.evaluation.progress import Steps
 from aezoo.evaluation.report_card import Material, ReportCard
 from aezoo.evaluation.samples import data_name, find_data
-from aezoo.inputs.arguments import check_number, check_positive_integer
+from aezoo.inputs.annotations import NonNegative, Size, Verbose, checked
 from aezoo.inputs.training_data import check_training_data, output_range
+from aezoo.model_classes.pooling import Pooling
 from aezoo.model_classes.reconstruction_model import ReconstructionModel
 
 NOISE_LEVELS = (0.1, 0.2, 0.4)
+NoiseLevels = Annotated[tuple[NonNegative, ...], "a tuple of numbers of at least 0"]
 
 
+@checked
 def evaluate(
     model,
     data,
     labels=None,
     *,
     train=None,
-    noise_levels: tuple[float, ...] = NOISE_LEVELS,
-    pooling: str | None = None,
-    limit: int | None = None,
+    noise_levels: NoiseLevels = NOISE_LEVELS,
+    pooling: Pooling = None,
+    limit: Size | None = None,
     data_dir: str | None = None,
     histories: dict[str, dict] | None = None,
-    verbose: bool = True,
+    verbose: Verbose = True,
 ) -> ReportCard:
     """The report card of a model, with PCA of the same code size in the next column.
 
-    All figures are of clean inputs unless they say otherwise. Those that need labels are left
-    out without them, PSNR and SSIM where the data do not lie in [0, 1]. Data are read batch by
-    batch; only the codes that a probe is fitted to are held in memory. A model without a code,
-    such as `unet_ae`, has no PCA and no probes beside it; where it has corruption, the best affine
-    map stands there.
+    All metrics are taken on clean inputs unless they say otherwise. Those that need labels are
+    left out where there are none, PSNR and SSIM where the data do not lie in [0, 1]. Data are read
+    batch by batch; only the codes that a probe is fitted to are held in memory. A model without a
+    code, such as `unet_ae`, has neither PCA nor probes; if it has corruption, it is compared with
+    the best affine map.
 
     Args:
         model: An `Autoencoder` or another `ReconstructionModel`, or a dict from names to
-            several of one input shape, which come side by side.
+            several of one input shape, which are shown side by side.
         data: What is measured: a source as in `aezoo.data.load`, whose test split is taken,
             an array (samples, *input_shape), or a dataset of x or of (x, labels).
         labels: Integers (samples,) of an array, or None.
@@ -54,14 +59,14 @@ def evaluate(
             training split of a source; of anything else, and of a source without a test split,
             a fifth is measured and they are fitted to the rest.
         noise_levels: Standard deviations of the noise that is added to inputs; noisy inputs
-            are cut to [0, 1]. Where the data do not lie there, in standard deviations of the
-            data.
+            are clipped to [0, 1]. Where the data do not lie there, they are not clipped, and the
+            unit is the standard deviation of the data.
         pooling: As in `aezoo.transfer.features`; None takes whole codes up to 1,024 values.
         limit: Maximum number of samples to measure, and to fit to.
         data_dir: As in `aezoo.data.load`.
         histories: From a model's name to its history, for the learning curves; None takes
             that of the last `fit`.
-        verbose: Whether to show the progress.
+        verbose: As in `aezoo.train`.
 
     Returns:
         A `ReportCard`.
@@ -81,14 +86,9 @@ def evaluate(
     """
     models = dict(model) if isinstance(model, dict) else {getattr(model, "name", "model"): model}
     shape = check_models(models)
-    if not isinstance(noise_levels, (tuple, list)):
-        raise ValueError(f"`noise_levels` must be a tuple of numbers. Received: {noise_levels!r}")
-    for level in noise_levels:
-        check_number("noise_levels", level, 0)
     if histories is not None and not isinstance(histories, dict):
         raise ValueError(f"`histories` must be a dict or None. Received: {histories!r}")
-    if limit is not None:
-        check_positive_integer("limit", limit)
+    # Data of a dataset are not held in memory: each of the stages below reads them once more.
     fitted, measured = find_data(shape, data, labels, train, limit, data_dir)
     if histories is None:
         histories = {name: _last_history(model) for name, model in models.items()}
@@ -101,13 +101,15 @@ def evaluate(
         found = reconstruct_all(columns, measured, samples, noise_levels, steps)
         figures = {name: {**found[name].figures(), **sizes(one)} for name, one in columns.items()}
         noisy = {name: one for name, one in models.items() if one.corruption is not None}
+        # Each model has a corruption of its own, so the column of a PCA can show an error on
+        # corrupted inputs only where one model alone has that PCA.
         for name, one in noisy.items():
             pca = compared[name]
             with steps(f"{name}: corrupted inputs"):
                 errors, pca_error = corrupted_errors(one, columns.get(pca), fitted, measured)
             figures[name] |= errors
             beside = [compared[other] for other in noisy]
-            if pca is not None and beside.count(pca) == 1:  # each model has its own noise
+            if pca is not None and beside.count(pca) == 1:
                 figures[pca]["corrupted_mse"] = pca_error
         for name, one in columns.items():
             if one.code_size is not None and fitted.labelled and measured.labelled:
@@ -119,6 +121,7 @@ def evaluate(
         "input_shape": list(shape),
         "samples": len(next(iter(found.values())).errors),
         "noise_unit": samples.noise_unit,
+        # What PCA was solved from, also where a dataset does not tell its length.
         "fitted_samples": next((columns[pca].sums.samples for pca in compared.values() if pca), 0),
         "without_code": [name for name, pca in compared.items() if pca is None],
         "versions": versions(),
@@ -153,13 +156,14 @@ def check_models(models: dict) -> tuple[int, ...]:
 
 
 def _columns(models, fitted, samples, steps):
-    """The models with PCA behind those of its code size, and the PCA of each model or None."""
+    """The models, with the PCA of a code size after them, and the PCA of each model or None."""
     found = {name: pca_size(model) for name, model in models.items()}
     compared = {name: None if size is None else f"PCA {size}" for name, size in found.items()}
     taken = set(models) & set(compared.values())
     if taken:
-        raise ValueError(f"`model` must not be named as its PCA is. Received: {taken.pop()!r}")
+        raise ValueError(f"`model` must not have the name of its PCA. Received: {taken.pop()!r}")
     columns = {}
+    # Columns are grouped by code size, each group with its PCA last.
     for pca_name in dict.fromkeys(compared.values()):
         same = {name: model for name, model in models.items() if compared[name] == pca_name}
         columns |= same
@@ -174,4 +178,5 @@ def _columns(models, fitted, samples, steps):
 
 def _last_history(model) -> dict:
     """What the last `fit` in this process recorded."""
+    # A Keras model has its `History` callback as `history`, and one that was loaded has none.
     return getattr(getattr(model, "history", None), "history", {})

@@ -1,4 +1,4 @@
-"""The report card: figures in columns, as a table, as JSON, and as a page with pictures."""
+"""The report card: metrics in columns, as a table, as JSON, and as a page with pictures."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ JSON, PAGE = "report.json", "report.html"
 
 @dataclasses.dataclass
 class Row:
-    """One line of the table: the label, a text a column, and which of them are the best."""
+    """One line of the table: the label, one text per column, and which of them are the best."""
 
     label: str
     cells: list[str]
@@ -53,7 +53,7 @@ class Row:
 
 @dataclasses.dataclass
 class Material:
-    """What the pictures of a report card are drawn from.
+    """What the pictures of a report card are made from.
 
     Attributes:
         models: From column to `ReconstructionModel`.
@@ -75,7 +75,7 @@ class ReportCard:
 
     Attributes:
         about: The data, the number of samples, and versions.
-        columns: From the name of a model, or of a PCA, to its figures.
+        columns: From the name of a model, or of a PCA, to its metrics.
 
     Example:
 
@@ -94,7 +94,7 @@ class ReportCard:
         return self.columns[name]
 
     def rows(self) -> dict[str, list[Row]]:
-        """The lines of the table, under the headings that they stand below."""
+        """The lines of the table by heading."""
         found = {}
         for heading, keys in ROWS.items():
             lines = []
@@ -103,6 +103,7 @@ class ReportCard:
                 if key == "one_class_auroc":
                     values = [value and value["mean"] for value in values]
                 if key == "noise":
+                    # A unit of 1 is that of data in [0, 1], and needs no word.
                     deviations = "" if self.about["noise_unit"] == 1 else " standard deviations"
                     levels = dict.fromkeys(level for value in values for level in value)
                     lines += [
@@ -121,12 +122,13 @@ class ReportCard:
 
     def table(self):
         """The table as a `rich.table.Table`."""
+        from rich.markup import escape
         from rich.table import Table
 
-        table = Table(title=self.title, caption=self.caption, title_justify="left")
+        table = Table(title=escape(self.title), caption=self.caption, title_justify="left")
         table.add_column("")
         for name in self.columns:
-            table.add_column(name, justify="right")
+            table.add_column(escape(name), justify="right")  # [brackets] would be markup
         for heading, lines in self.rows().items():
             table.add_row(f"[italic]{heading}[/italic]")
             for row in lines:
@@ -145,30 +147,31 @@ class ReportCard:
 
     @property
     def caption(self) -> str:
-        """How much was measured, and on how much the fits were made."""
+        """How many samples were measured, and how many PCA and probes were fitted to."""
         shape = "x".join(map(str, self.about["input_shape"]))
         text = f"{self.about['samples']:,} samples of {shape} measured"
         if self.about["fitted_samples"]:
             text += f", PCA and probes fitted to {self.about['fitted_samples']:,} others"
         if self.about["without_code"]:
             names = ", ".join(self.about["without_code"])
-            text += f"; no PCA and no probes beside what has no code: {names}"
+            text += f"; no PCA and no probes for models without a code: {names}"
         return text
 
     def pictures(self) -> dict:
-        """The pictures by their headings, matplotlib figures; drawn once."""
+        """The pictures by heading; they are plotted once."""
         if self._pictures is None:
+            # Here, as a card that is only printed or saved as JSON needs no pictures.
             from aezoo.evaluation.report_pictures import draw_all
 
             self._pictures = draw_all(self)
         return self._pictures
 
     def to_json(self) -> str:
-        """All figures as JSON."""
+        """All metrics as JSON."""
         return json.dumps({**self.about, "columns": self.columns}, indent=2) + "\n"
 
     def to_html(self) -> str:
-        """A page that holds all it shows, and needs neither network nor JavaScript."""
+        """A page that contains everything it shows, and needs neither network nor JavaScript."""
 
         return render(self)
 
@@ -176,12 +179,13 @@ class ReportCard:
         """Writes report.json and report.html.
 
         Args:
-            folder: Where they are written; it is made where there is none.
+            folder: Where they are written; it is created where there is none.
 
         Returns:
             The path of the page.
         """
         folder = check_path("folder", folder)
+        # All of it is made before the folder is: an error leaves no half of a report.
         texts = {JSON: self.to_json(), PAGE: self.to_html()}
         make_folder(folder)
         for name, text in texts.items():
@@ -195,6 +199,7 @@ class ReportCard:
     def __str__(self) -> str:
         from rich.console import Console
 
+        # Wide enough for every column; a width of the terminal would break lines elsewhere.
         console = Console(file=io.StringIO(), width=60 + 20 * len(self.columns), color_system=None)
         console.print(self.table())
         return console.file.getvalue().rstrip()
@@ -210,6 +215,8 @@ def _row(label, values, better) -> Row:
     cells = ["-" if value is None else as_text(value) for value in values]
     known = [value for value in values if value is not None]
     best = ()
+    # Compared as they are shown: cells that read the same are equally good, and where all do there
+    # is no best one.
     if better and len(set(cells)) > 1 and len(known) > 1:
         chosen = as_text(min(known) if better == "low" else max(known))
         best = tuple(number for number, cell in enumerate(cells) if cell == chosen)
@@ -217,22 +224,24 @@ def _row(label, values, better) -> Row:
 
 
 def as_text(value) -> str:
-    """A figure with four digits, a count with all of its own."""
+    """A metric with four digits, a count in full."""
     if isinstance(value, int) or value >= 1000:
         return f"{value:,.0f}"
+    # `#` keeps the zeros at the end, so that the cells of a row have the same number of digits.
     return f"{value:.4f}" if 0.1 <= value <= 1 else f"{value:#.4g}"
 
 
 def render(card, page: bool = True) -> str:
-    """The whole page, or what a notebook shows inside its own."""
+    """The whole page, or the part that a notebook shows inside its own."""
     template = environment().get_template("page.html" if page else "card.html")
     return template.render(card=card, pictures=card.pictures(), data_uri=_data_uri)
 
 
 def environment() -> jinja2.Environment:
-    """The templates of the package; what they show is escaped."""
+    """The templates of the package."""
     return jinja2.Environment(
         loader=jinja2.PackageLoader("aezoo", "templates"),
+        # Names of models and of data are the user's, and must not become HTML.
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -240,8 +249,10 @@ def environment() -> jinja2.Environment:
 
 
 def _data_uri(picture, text: str = "black") -> str:
-    """The PNG of a picture, which lets the background of the page through; drawn once."""
+    """The PNG of a picture on a transparent background, made once for each colour of text."""
     if text not in picture.drawn:
+        # The page shows pictures of images in a second colour of text where it is dark; charts are
+        # inverted there by the style sheet.
         for label in picture.figure.findobj(Text):
             label.set_color(text)
         file = io.BytesIO()

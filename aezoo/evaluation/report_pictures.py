@@ -11,12 +11,13 @@ from aezoo.plots._samples import is_image
 
 SIZE = 0.42  # inches of a sample: eight of them and a label fill the width of a phone
 COLUMNS = 8
-EXACT = 1e-9  # the error of a code that holds everything, but for rounding
+# The error of a code that holds everything is that of rounding.
+EXACT = 1e-9
 
 
 @dataclasses.dataclass
 class Picture:
-    """A matplotlib figure, what it shows in words, whether that is images, and PNGs of it."""
+    """A matplotlib figure, its caption, whether it shows images, and PNGs of it."""
 
     figure: object
     caption: str
@@ -30,6 +31,7 @@ def draw_all(card) -> dict[str, list[Picture]]:
     coded = [name for name, model in kept.models.items() if model.code_size is not None]
     headings = {
         "Reconstructions": [_reconstructions(kept)],
+        # `compared` has the models alone, `models` their PCAs too.
         "Worst and best": [_extremes(kept, name) for name in kept.compared],
         "Errors": [*_errors(card)],
         "Codes in two dimensions": [_map(kept, name) for name in coded],
@@ -43,9 +45,10 @@ def draw_all(card) -> dict[str, list[Picture]]:
 
 def _reconstructions(kept):
     x = kept.samples.x
+    # Evenly spread: data in the order of their classes begin with one class.
     few = x[np.linspace(0, len(x) - 1, min(COLUMNS, len(x))).astype(int)]
     figure = plots.reconstructions(kept.models, few, size=SIZE)
-    return Picture(figure, "Samples of the test data, and what is made of them.", _images(x))
+    return Picture(figure, "Samples of the test data, and their reconstructions.", _images(x))
 
 
 def _extremes(kept, name):
@@ -59,6 +62,7 @@ def _extremes(kept, name):
 def _errors(card):
     kept = card.material
     errors = {name: found.errors for name, found in kept.reconstructions.items()}
+    # On a logarithmic axis errors of rounding would push all others into a corner.
     exact = [name for name, values in errors.items() if values.mean() < EXACT]
     lossy = {name: values for name, values in errors.items() if name not in exact}
     left_out = f" {' and '.join(exact)} loses nothing, and is left out." if exact else ""
@@ -70,6 +74,7 @@ def _errors(card):
         name: {0.0: figures["mse"]} | {float(k): v for k, v in figures["noise"].items()}
         for name, figures in card.columns.items()
     }
+    # Noise of level 0 alone is no curve.
     if len(next(iter(noise.values()))) > 1:
         yield Picture(
             plots.noise_curve(noise),
@@ -84,14 +89,15 @@ def _errors(card):
     if scores:
         yield Picture(
             plots.class_scores(scores),
-            "One class told from the rest by the distance of its code from the mean of that class "
-            "(Mahalanobis): the model has seen all classes.",
+            "How well the Mahalanobis distance of a code from the mean of a class tells that class "
+            "from the rest; the model has seen all classes.",
         )
 
 
 def _map(kept, name):
     model, x, labels = kept.models[name], kept.samples.x, kept.samples.labels
     figure = plots.code_map(model.encode(x), labels, name)
+    # `code_map` shows codes of two values without a projection.
     flat = model.code_size <= 2
     how = "as they are" if flat else "by t-SNE: neighbours stay together, distances mean nothing"
     return Picture(figure, f"{len(x):,} codes {how}.")
@@ -100,8 +106,8 @@ def _map(kept, name):
 def _traversals(kept, name):
     figure = plots.traversals(kept.models[name], kept.samples.x, size=SIZE)
     caption = (
-        f"{name}: three standard deviations either way from the most usual sample, with the share "
-        "of the codes' variance that lies along each direction."
+        f"{name}: up to three standard deviations on either side of the most typical sample, with "
+        "the share of the codes' variance that lies along each direction."
     )
     return Picture(figure, caption, _images(kept.samples.x))
 
@@ -111,7 +117,7 @@ def _training(kept):
         return []
     figure = plots.learning_curves(kept.histories)
     validated = any("val_loss" in columns for columns in kept.histories.values())
-    dashed = "; dashed: of validation data" if validated else ""
+    dashed = "; dashed: on validation data" if validated else ""
     return [Picture(figure, f"Mean squared error in training{dashed}.")]
 
 

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 
 import numpy as np
 
-from aezoo.inputs.arrays import as_array, batches, inputs_of, is_array, is_dataset, to_numpy
+from aezoo.inputs.arrays import (
+    as_array,
+    batches,
+    inputs_of,
+    is_array,
+    is_dataset,
+    samples_of,
+    to_numpy,
+)
 from aezoo.inputs.pixels import scale_pixels
 
 SHARE = 5  # every fifth sample, or batch of a dataset, is measured where there is no other split
@@ -15,7 +24,7 @@ SHARE = 5  # every fifth sample, or batch of a dataset, is measured where there 
 
 @dataclasses.dataclass
 class Part:
-    """Samples, with labels or without: an array, or a dataset that is streamed.
+    """Samples, with or without labels: an array, or a dataset that is streamed.
 
     Attributes:
         data: Array (samples, ...), or a dataset of x or of (x, labels).
@@ -27,9 +36,10 @@ class Part:
 
     @property
     def labelled(self) -> bool:
-        """Whether a class comes with every sample."""
+        """Whether every sample has a class."""
         if not is_dataset(self.data):
             return self.labels is not None
+        # The (x, x) pairs of an autoencoder have no labels, which are one number per sample.
         spec = self.data.element_spec
         return isinstance(spec, tuple) and len(spec) > 1 and len(spec[1].shape) == 1
 
@@ -38,6 +48,7 @@ class Part:
         """The number of batches of `batches()`, where it is known."""
         if is_array(self.data):
             return -(-len(self.data) // 256)
+        # A cardinality below 0 is one that is not known, or infinite.
         return max(0, int(self.data.cardinality())) or None
 
     def inputs(self):
@@ -61,23 +72,25 @@ class Part:
 
 
 class Thinned:
-    """At most `size` of the rows that come by, evenly spread: all, or every second, fourth, ..."""
+    """At most `size` rows of a stream, evenly spread: all of them, or every second, fourth, ..."""
 
     def __init__(self, size: int):
         self._size, self._stride, self._seen, self._kept = size, 1, 0, []
 
     def add(self, *columns) -> None:
         """More rows: arrays of one length."""
+        # The first row here whose number in the whole stream is a multiple of the stride.
         chosen = slice(-self._seen % self._stride, None, self._stride)
         self._kept.append([np.asarray(column)[chosen] for column in columns])
         self._seen += len(columns[0])
+        # Every second of the rows that were kept has a number that the doubled stride divides.
         while sum(len(part[0]) for part in self._kept) > self._size:
             self._kept = [[column[::2] for column in self.columns]]
             self._stride *= 2
 
     @property
     def columns(self) -> list[np.ndarray]:
-        """All that was kept, an array a column."""
+        """All that was kept, one array per column."""
         return [np.concatenate(parts) for parts in zip(*self._kept, strict=True)]
 
 
@@ -138,7 +151,18 @@ def _with_training(test, train, options):
                 f"`data` must hold at least {SHARE} batches where `train` is None. "
                 f"Received: {int(test.data.cardinality())}"
             )
+        first, again = (
+            [to_numpy(samples_of(batch)) for batch in itertools.islice(batches(test.data), 1)]
+            for _ in range(2)
+        )
+        # Or samples that something is fitted to would also be measured.
+        if first and not np.array_equal(first[0], again[0], equal_nan=first[0].dtype.kind == "f"):
+            raise ValueError(
+                "`data` must give its batches in the same order each time where `train` is None; "
+                "shuffle with reshuffle_each_iteration=False. Received: a dataset that shuffles"
+            )
         return Part(_every_fifth(test.data, False)), Part(_every_fifth(test.data, True))
+    # Not the last fifth, which would be one class alone where data are in the order of classes.
     measured = np.arange(len(test.data)) % SHARE == SHARE - 1
     if not measured.any():
         raise ValueError(
@@ -165,18 +189,25 @@ def _read(source, split, options) -> Part:
     part = find_part(
         source, split, options["image_size"], share, options["limit"], options["data_dir"]
     )
+    # As `load` decides, but without its shuffling and batching of what fits into memory.
     if part.bytes <= MEMORY_LIMIT:
         return Part(*read_arrays(part, source))
     try:
         return Part(load(source, split, batch_size=256, shuffle=False, labels=True, **options))
-    except ValueError:  # a source without labels
+    # It may be a source without labels; whatever else is wrong is raised again by the second call.
+    except ValueError:
         return Part(load(source, split, batch_size=256, shuffle=False, **options))
 
 
 def _given(name, data, limit) -> Part:
     """An array, (x, labels), or a dataset."""
+    if hasattr(data, "aezoo_rows"):
+        # What `aezoo.data.load` gave, as arrays: in their own order, whatever it shuffles.
+        x, *labels = data.aezoo_rows.columns
+        data = (x, *labels) if labels else x
     if is_dataset(data):
         if limit is not None:
+            # At least five batches where `limit` permits, as every fifth one is measured.
             data = data.unbatch().take(limit).batch(max(1, min(256, limit // SHARE)))
         return Part(data)
     labels = None
@@ -195,5 +226,6 @@ def _given(name, data, limit) -> Part:
 
 def _every_fifth(dataset, measured: bool):
     """Every fifth batch, or all others."""
+    # One dataset gives both parts, so it must give its batches in the same order each time.
     chosen = dataset.enumerate().filter(lambda i, *batch: (i % SHARE == SHARE - 1) == measured)
     return chosen.map(lambda i, batch: batch)

@@ -9,14 +9,17 @@ import numpy as np
 
 SUFFIXES = {"saved_model": "", "onnx": ".onnx", "litert": ".tflite"}
 PACKAGES = {"onnx": ("tf2onnx", "onnxruntime"), "litert": ("ai_edge_litert",)}
+# The newest that tf2onnx 1.17 writes; its default is 15.
 OPSET = 18
 
 
 def rebuilt(model, unroll: bool):
-    """The model in float32, and with its recurrent layers unrolled if LiteRT is to hold them."""
+    """The model in float32, and with its recurrent layers unrolled where LiteRT needs that."""
     config = keras.saving.serialize_keras_object(model)
+    # What a model is trained with is no part of the file, and its dtypes need no change.
     config.pop("compile_config", None)
     changed = _changed(config, unroll)
+    # A model that needs no change is taken as it is, which keeps one copy of its weights.
     if changed == config:
         return model
     found = keras.saving.deserialize_keras_object(changed)
@@ -29,11 +32,14 @@ def _changed(config, unroll: bool):
         return type(config)(_changed(part, unroll) for part in config)
     if not isinstance(config, dict):
         return config
+    # Most layers hold their dtype as a policy, input layers as a plain name.
     if config.get("class_name") == "DTypePolicy":
         return {**config, "config": {**config["config"], "name": "float32"}}
     found = {key: _changed(value, unroll) for key, value in config.items()}
     if found.get("dtype") in ("float16", "bfloat16", "float64"):
         found["dtype"] = "float32"
+    # TensorFlow's loop over steps collects outputs in a list of tensors, which LiteRT converts only
+    # for a fixed batch size.
     if unroll and "unroll" in found:
         found["unroll"] = True
     return found
@@ -81,6 +87,7 @@ def _write_litert(trial, path, quantize) -> None:
     import tensorflow as tf
 
     folder = path.with_name("saved_model")
+    # The int8 file is written after the float one, from the same SavedModel.
     if not folder.exists():
         _write_saved_model(trial, folder, None)
     converter = tf.lite.TFLiteConverter.from_saved_model(str(folder))
@@ -115,7 +122,9 @@ def _run_litert(path):
 
     def run(inputs):
         details = interpreter.get_input_details()
+        # LiteRT lists inputs in an order of its own; their names contain those of the signature.
         details.sort(key=lambda detail: "labels" in detail["name"])
+        # A tensor has room for one sample until it is resized.
         for detail, part in zip(details, inputs, strict=True):
             interpreter.resize_tensor_input(detail["index"], part.shape)
         interpreter.allocate_tensors()

@@ -1,9 +1,9 @@
 """What an argument may be, said once: in its annotation.
 
 `validated` checks arguments by the annotations of a function, through pydantic, and says in one
-sentence what is wrong; the command line makes its options of the same annotations. A text in an
-annotation is what stands in that sentence behind "must be"; the checks themselves are those of
-`aezoo.inputs.arguments`, whose own sentences name an argument that is not known here.
+sentence what is wrong; the command line makes its options of the same annotations. A string in an
+annotation is what follows "must be" in that sentence. The checks themselves are those of
+`aezoo.inputs.arguments`, whose own messages need the name of the argument, which is not known here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import types
 import typing
 from collections.abc import Callable, Sequence
 from numbers import Real
-from typing import Annotated, Literal
+from typing import Annotated, Literal, ParamSpec, TypeVar
 
 from annotated_types import Ge, Interval, MinLen
 from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
@@ -30,7 +30,12 @@ from aezoo.inputs.arguments import (
     nearest,
 )
 
+P = ParamSpec("P")
+Result = TypeVar("Result")
 
+
+# These run before pydantic's own checks, which would take "8" and True for integers and convert
+# them. Their errors say nothing, as `_validated` makes the message from the annotation.
 def _integer(value) -> int:
     if not is_integer(value):
         raise ValueError
@@ -45,6 +50,19 @@ def _real(value) -> float:
 
 def _flag(value) -> bool:
     return check_flag("", value)
+
+
+def _verbose(value) -> bool:
+    """Keras's 0, 1 and 2 too, so that one habit serves every function."""
+    if is_integer(value) and value in (0, 1, 2):
+        return bool(value)
+    return check_flag("", value)
+
+
+def _text(value) -> str:
+    if not isinstance(value, str):
+        raise ValueError
+    return value
 
 
 def _sequence(value) -> tuple:
@@ -85,6 +103,11 @@ ImageShape = Annotated[
     tuple[int, ...], BeforeValidator(_shape(3)), _SHAPE.format("(height, width, channels)")
 ]
 Flag = Annotated[bool, BeforeValidator(_flag), "True or False"]
+Text = Annotated[str, BeforeValidator(_text), MinLen(1), "a text"]
+Title = Annotated[str, BeforeValidator(_text)] | None
+Verbose = Annotated[
+    bool, BeforeValidator(_verbose), "True or False, or 0, 1 or 2 as in `keras.Model.fit`"
+]
 Integer = Annotated[int, BeforeValidator(_integer)]
 Size = Annotated[Integer, Interval(ge=1, le=LARGEST), "a positive integer"]
 Sizes = Annotated[
@@ -96,10 +119,9 @@ Sizes = Annotated[
 SizesOrEmpty = Annotated[
     tuple[Size, ...], BeforeValidator(_sequence), "a tuple of positive integers"
 ]
-Seed = Annotated[
-    Annotated[Integer, Interval(ge=0, le=2**32 - 1)] | None,
-    f"an integer from 0 to {2**32 - 1} or None",
-]
+# `keras.utils.set_random_seed` seeds NumPy's global generator too, which takes 32 bits.
+FixedSeed = Annotated[Integer, Interval(ge=0, le=2**32 - 1), f"an integer from 0 to {2**32 - 1}"]
+Seed = Annotated[FixedSeed | None, f"an integer from 0 to {2**32 - 1} or None"]
 Number = Annotated[float, BeforeValidator(_real)]
 NonNegative = Annotated[Number, Ge(0)]
 Share = Annotated[Number, Interval(ge=0, le=1)]
@@ -114,23 +136,54 @@ WORDS = {str: "a text", int: "an integer", float: "a number", bool: "True or Fal
 
 
 def hints_of(function) -> dict[str, object]:
-    """The annotations of the arguments of a function, with all that stands in them.
+    """The annotations of the arguments of a function, resolved, with their metadata.
 
     Raises:
-        NameError: if one names what is imported for type checkers alone.
+        NameError: if an annotation names something that is imported for type checkers only.
     """
     function = inspect.unwrap(function)
+    # `get_type_hints` resolves all that it is given, and would fail for a return type that only
+    # type checkers import.
     of_arguments = {key: text for key, text in function.__annotations__.items() if key != "return"}
     holder = types.SimpleNamespace(__annotations__=of_arguments)
     namespace = vars(sys.modules[function.__module__])
     return typing.get_type_hints(holder, namespace, include_extras=True)
 
 
+def checked(function: Callable[P, Result]) -> Callable[P, Result]:
+    """Checks the calls of a function by those of its annotations that say more than a class."""
+    signature = inspect.signature(function)
+    hints = {key: hint for key, hint in hints_of(function).items() if _says_more(hint)}
+
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        try:
+            given = signature.bind(*args, **kwargs)
+        except TypeError:
+            return function(*args, **kwargs)  # Python's own message names the function
+        given.arguments.update(validated(hints, given.arguments))
+        return function(*given.args, **given.kwargs)
+
+    shown = [
+        each.replace(annotation=plain(hints[key])) if key in hints else each
+        for key, each in signature.parameters.items()
+    ]
+    call.__signature__ = signature.replace(parameters=shown)
+    return call
+
+
+def _says_more(annotation) -> bool:
+    origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType):
+        return any(map(_says_more, parts))
+    return origin in (Annotated, Literal)
+
+
 def validated(hints: dict, given: dict) -> dict:
-    """The arguments as the annotations have them, such as tuples of lists.
+    """The arguments, converted as their annotations say, such as lists to tuples.
 
     Raises:
-        ValueError: in one sentence, if one is not what its annotation says.
+        ValueError: if an argument is not what its annotation says.
     """
     return {
         key: _validated(key, hints[key], value) if key in hints else value
@@ -143,23 +196,29 @@ def _validated(name, annotation, value):
         return _adapter(annotation).validate_python(value)
     except ValidationError as error:
         (first, *_) = error.errors(include_url=False)
+        # For an integer beyond `LARGEST`, "a positive integer" would not say what is wrong.
         too_large = first["type"] == "less_than_equal" and first["ctx"]["le"] == LARGEST
         words = f"at most {LARGEST:,}" if too_large else accepted(annotation, value)
         raise ValueError(f"`{name}` must be {words}. Received: {value!r}") from None
 
 
+# Building a schema takes far longer than a check, and factories share most annotations. Keras's
+# classes have no schema; `arbitrary_types_allowed` checks them by `isinstance`.
 @functools.cache
 def _adapter(annotation) -> TypeAdapter:
     return TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
 
 
 def accepted(annotation, value=None) -> str:
-    """What an annotation accepts, in words; of several texts those nearest to `value`."""
+    """What an annotation accepts, in words, with the choices that are most similar to `value`."""
     origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Annotated:
-        for part in sorted(parts[1:], key=lambda part: not isinstance(part, str)):
-            if isinstance(part, str):
-                return part
+        # A string takes the place of the words for the constraints. Python joins nested annotations
+        # into one, the outermost part last.
+        texts = [part for part in parts[1:] if isinstance(part, str)]
+        if texts:
+            return texts[-1]
+        for part in reversed(parts[1:]):
             if isinstance(part, Ge):
                 return f"a number of at least {part.ge}"
             if isinstance(part, Interval):
@@ -175,7 +234,7 @@ def accepted(annotation, value=None) -> str:
 
 
 def plain(annotation):
-    """The annotation without what is behind its types, as a signature shows it."""
+    """The annotation without its metadata, as a signature shows it."""
     origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Annotated:
         return plain(parts[0])

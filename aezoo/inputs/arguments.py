@@ -11,15 +11,17 @@ from numbers import Integral, Real
 
 import numpy as np
 
-LARGEST = 2**31 - 1  # of what counts samples, units or steps
+# Of what counts samples, units or steps: pipelines number rows and steps in int32.
+LARGEST = 2**31 - 1
 
 
 def is_integer(value) -> bool:
+    # True and False are integers in Python, but a mistake where a size or a seed is expected.
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def check_positive_integer(name: str, value) -> int:
-    """The integer itself, where it is 1 or more."""
+    """The integer itself, if it is 1 or more."""
     if not is_integer(value) or value < 1:
         raise ValueError(f"`{name}` must be a positive integer. Received: {value!r}")
     return _check_size(name, int(value))
@@ -32,9 +34,10 @@ def _check_size(name, value):
 
 
 def check_seed(name: str, value, *, optional: bool = True) -> int | None:
-    """A non-negative integer of 32 bits, or None where it is optional."""
+    """A non-negative integer of 32 bits, or None if it is optional."""
     if optional and value is None:
         return None
+    # `keras.utils.set_random_seed` seeds NumPy's global generator too, which takes 32 bits.
     if not is_integer(value) or not 0 <= value < 2**32:
         accepted = f"an integer from 0 to {2**32 - 1}{' or None' if optional else ''}"
         raise ValueError(f"`{name}` must be {accepted}. Received: {value!r}")
@@ -55,9 +58,11 @@ def check_text(name: str, value) -> str:
 
 
 def check_path(name: str, value) -> pathlib.Path:
-    """A path that the operating system can look for, whether there is anything or not."""
+    """A path that the operating system accepts, whether or not there is a file."""
     try:
         path = pathlib.Path(value)
+        # `exists` would answer False, or raise an error of its own, for names that are too long,
+        # that have a NUL byte, or that lie in a folder that may not be read.
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return path
@@ -96,7 +101,8 @@ def check_input_shape(value, ranks: Sequence[int] = (1, 2, 3, 4)) -> tuple[int, 
 
 
 def check_number(name: str, value, low: float, high: float = float("inf")) -> float:
-    """A real number of the closed interval from `low` to `high`."""
+    """A real number in the closed interval from `low` to `high`."""
+    # NaN compares false with both bounds, so it is refused here as well.
     if isinstance(value, bool) or not isinstance(value, Real) or not low <= value <= high:
         bounds = f"between {low} and {high}" if high < float("inf") else f"of at least {low}"
         raise ValueError(f"`{name}` must be a number {bounds}. Received: {value!r}")
@@ -104,6 +110,7 @@ def check_number(name: str, value, low: float, high: float = float("inf")) -> fl
 
 
 def check_choice(name: str, value, choices: Sequence):
+    # The type is compared too, as 1 == True and 0 == False.
     if not any(isinstance(value, type(choice)) and value == choice for choice in choices):
         raise ValueError(
             f"`{name}` must be one of {', '.join(map(repr, choices))}"
@@ -113,25 +120,27 @@ def check_choice(name: str, value, choices: Sequence):
 
 
 def nearest(name, names: Sequence[str]) -> str:
-    """` (did you mean 'a' or 'b'?)`, or nothing where no name is near."""
+    """` (did you mean 'a' or 'b'?)`, or nothing if no name is similar."""
+    # At the default cutoff of 0.6, 'l2' would not be similar to 'l1': half of it is another letter.
     close = get_close_matches(str(name), list(map(str, names)), n=3, cutoff=0.5)
     return f" (did you mean {' or '.join(map(repr, close))}?)" if close else ""
 
 
 def reason_of(error, otherwise: str = "unreadable", length: int | None = 200) -> str:
-    """The first line of what an error of another package says, for a sentence of ours."""
+    """The first line of an error of another package, as a part of our own message."""
+    # Errors of TensorFlow go on with the nodes of the graph, line after line.
     reason = (str(error).strip() or otherwise).splitlines()[0]
     return reason if length is None else shortened(reason, length)
 
 
 def shortened(text, length: int = 200) -> str:
-    """A text on one line, of at most `length` characters, that ends after a whole word."""
+    """A text on one line, of at most `length` characters, which ends after a whole word."""
     text = " ".join(str(text).split())
     return text if len(text) <= length else f"{text[: length - 3].rsplit(' ', 1)[0]} ..."
 
 
 def as_json(value):
-    """What JSON makes of a value, tuples as lists; None where it cannot hold it."""
+    """A value as JSON stores it, with tuples as lists; None if JSON cannot store it."""
     try:
         return json.loads(json.dumps(value))
     except (TypeError, ValueError):
@@ -140,6 +149,7 @@ def as_json(value):
 
 def check_activation(name: str, value) -> None:
     """The name of a Keras activation, a callable, or None."""
+    # Imported here, as the command line uses this module before it needs Keras.
     import keras
 
     try:

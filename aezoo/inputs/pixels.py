@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+# The range of the dtype and not of the data, as a dark image must stay dark.
 PIXEL_RANGES = {"uint8": 255.0, "uint16": 65535.0}
 
 
@@ -14,6 +15,7 @@ def check_dtype(dtype) -> str:
     try:
         dtype = keras.backend.standardize_dtype(dtype)
     except (ValueError, TypeError):
+        # A dtype that Keras does not know, such as that of dates, is named by the message below.
         dtype = str(dtype)
     if dtype not in PIXEL_RANGES and dtype != "bool" and "float" not in dtype:
         raise ValueError(
@@ -24,7 +26,7 @@ def check_dtype(dtype) -> str:
 
 
 def scale_for_torch(data):
-    """uint16 arrays in [0, 1] where Keras would make int32 of them, as torch has no uint16."""
+    """uint16 arrays in [0, 1] on torch, which has no uint16: Keras would make int32 of them."""
     if keras.backend.backend() != "torch" or getattr(data, "dtype", None) != np.uint16:
         return data
     return (data / PIXEL_RANGES["uint16"]).astype(keras.config.floatx())
@@ -41,5 +43,9 @@ def scale_pixels(x, dtype: str | None = None):
         ValueError: for any other dtype.
     """
     received = check_dtype(x.dtype)
-    x = ops.cast(x, dtype or keras.config.floatx())
-    return x / PIXEL_RANGES[received] if received in PIXEL_RANGES else x
+    dtype = dtype or keras.config.floatx()
+    if received not in PIXEL_RANGES:
+        return ops.cast(x, dtype)
+    # float16 ends below 65535, and would make infinity of it before the division.
+    wide = "float32" if dtype == "float16" else dtype
+    return ops.cast(ops.cast(x, wide) / PIXEL_RANGES[received], dtype)

@@ -23,6 +23,7 @@ from aezoo.inputs.arrays import (
 )
 from aezoo.inputs.pixels import PIXEL_RANGES, check_dtype
 
+# Any other activation, such as "linear", may reach all values; "clip" is this package's own.
 _RANGES = {
     "sigmoid": (0.0, 1.0),
     "hard_sigmoid": (0.0, 1.0),
@@ -36,6 +37,7 @@ _RANGES = {
 
 def output_range(model) -> tuple[float, float]:
     """The values that the last activation of a model can take."""
+    # The decoder is a model inside the model, and may itself end in one.
     layer = model
     while getattr(layer, "layers", None):
         layer = layer.layers[-1]
@@ -45,14 +47,15 @@ def output_range(model) -> tuple[float, float]:
 
 
 def check_fit_options(options: dict) -> None:
-    """What `fit` and `evaluate` count and weigh by, before Keras sees it."""
+    """Checks the counts, weights and callbacks of `fit` and `evaluate` before Keras sees them."""
     check_positive_integer("epochs", options.get("epochs", 1))
     check_number("validation_split", options.get("validation_split", 0), 0, 1)
     for name in ("batch_size", "steps_per_epoch", "steps", "validation_steps",
                  "validation_batch_size"):  # fmt: skip
         if options.get(name) is not None:
             check_positive_integer(name, options[name])
-    check_seed("initial_epoch", options.get("initial_epoch", 0), optional=False)  # from 0
+    # The check of seeds, as epochs are numbered from 0.
+    check_seed("initial_epoch", options.get("initial_epoch", 0), optional=False)
     weights = options.get("sample_weight")
     if weights is not None and (not is_array(weights) or not len(weights.shape)):
         raise ValueError(
@@ -97,16 +100,19 @@ def check_inputs(x, shape: tuple, name: str = "Input", where: str = "") -> None:
         raise ValueError(f"{name} must hold at least one sample. Received: {received}{where}")
 
 
-ROUNDING = 1e-5  # beyond a range: what resizing and other sums of weighed pixels add to it
+# How far rounding takes values beyond a range, as in resizing and other weighted sums of pixels.
+ROUNDING = 1e-5
 
 
 def largest_value() -> float:
     """The largest value whose squared errors can be summed over a sample in Keras's float."""
+    # The square of 1e4 leaves room for a sum of 10^8 squares.
     return float(np.sqrt(np.finfo(keras.config.floatx()).max)) / 1e4
 
 
 def check_weights(weights, where: str = "") -> None:
     """Sample weights must be finite and not negative."""
+    # The minimum of an array with a NaN is NaN, which is not at least 0.
     smallest, largest = (weights.min(), weights.max()) if weights.size else (0, 0)
     if not (smallest >= 0 and np.isfinite(largest)):
         raise ValueError(
@@ -117,12 +123,15 @@ def check_weights(weights, where: str = "") -> None:
 
 def check_values(x, low: float, high: float, name: str = "Input", where: str = "") -> None:
     """Checks that all values are finite and inside [low, high] once pixels are scaled."""
+    # Scaled pixels lie in [0, 1], which every range of `_RANGES` includes.
     if check_dtype(x.dtype) in (*PIXEL_RANGES, "bool"):
         return
     first, limit = 0, largest_value()
     smallest, largest = np.inf, -np.inf
+    # In parts, as comparing a large array as a whole would take its memory once more.
     for batch in batches(x, 4096):
         batch = to_numpy(batch)
+        # NaN compares false, so one comparison finds NaN, infinity and values that are too large.
         with np.errstate(invalid="ignore"):
             good = np.abs(batch) <= limit
         if not good.all():
@@ -146,7 +155,7 @@ def check_values(x, low: float, high: float, name: str = "Input", where: str = "
 
 
 def interval(low: float, high: float, smallest: float = -1.0) -> str:
-    """The range of the decoder's last activation, and how data come to lie in it."""
+    """The range of the decoder's last activation, and a hint how to bring data into it."""
     hint = (
         "divide pixels by 255 or pass them as uint8"
         if low == 0 and smallest >= 0
@@ -169,17 +178,17 @@ def check_targets(y, shape: tuple) -> None:
 
 
 def check_training_data(model, x, y=None, steps: int | None = None):
-    """Stops before the first step what cannot be right; returns the `x` to go on with.
+    """Refuses data that cannot be right before the first step; returns the `x` to train on.
 
-    Arrays are checked wholly, and so are those behind `aezoo.data.load`; everything else is
-    checked by its first batch here, and by `guarded` batch by batch. A generator gives its first
-    batch back through the iterator that is returned.
+    Arrays are checked completely, and so are those behind `aezoo.data.load`; other data are checked
+    by their first batch here, and by `guarded` batch by batch. The first batch of a generator comes
+    again from the iterator that is returned.
 
     Args:
         model: The `ReconstructionModel`.
         x: Array, dataset, PyDataset or iterator of batches.
         y: Targets of an array, or None.
-        steps: Number of batches that will be taken of a dataset; None is all of them.
+        steps: Number of batches that will be taken from a dataset; None is all of them.
     """
     if x is None:
         raise ValueError("`x` must be an array or a dataset of inputs. Received: None")
@@ -198,14 +207,16 @@ def check_training_data(model, x, y=None, steps: int | None = None):
         if first is None:
             raise ValueError("The dataset must hold at least one batch. Received: an empty dataset")
         if once:
+            # A generator expression, as Keras takes generators and no other iterators.
             x = (batch for batch in itertools.chain([first], x))
     BatchCheck(model)(first)
     return x
 
 
 def check_ends(x, steps: int | None = None, name: str = "`steps_per_epoch`") -> None:
-    """Refuses a dataset that is known to have no end where no number of batches is given."""
-    if steps is None and is_dataset(x) and int(x.cardinality()) == -1:  # tf.data's INFINITE
+    """Refuses a dataset that is known to have no end, unless a number of batches is given."""
+    # -1 is `tf.data.INFINITE_CARDINALITY`, without an import of TensorFlow.
+    if steps is None and is_dataset(x) and int(x.cardinality()) == -1:
         raise ValueError(
             f"A dataset must have an end, such as dataset.take(1000), or {name} must be given. "
             "Received: a dataset that repeats without end"
@@ -247,6 +258,7 @@ class BatchCheck:
                     f"Targets must have the same number of samples as the inputs, {len(inputs)}. "
                     f"Received: {len(targets)}{where}"
                 )
+            # Inputs beside targets, such as noisy ones, need not be in the range of the output.
             check_values(inputs, -np.inf, np.inf, where=where)
             check_values(targets, *self.range, "Targets", where)
         if weights is not None:
@@ -255,6 +267,7 @@ class BatchCheck:
 
 def split_arrays(x, y, options, share):
     """The end of the arrays is kept for validation, as Keras does."""
+    # Not left to Keras, as the samples for validation are checked and corrupted differently.
     if not is_array(x):
         raise ValueError(
             "`validation_split` must be 0 where `x` is a dataset; pass validation_data. "
@@ -274,12 +287,13 @@ def split_arrays(x, y, options, share):
     return x[:cut], None if y is None else y[:cut], options, validation
 
 
-BAD_BATCH = "<aezoo: {} :aezoo>"  # around a sentence that goes through TensorFlow's errors
+# Marks a message of `guard`, around which TensorFlow puts names of operations and its own words.
+BAD_BATCH = "<aezoo: {} :aezoo>"
 
 
 @contextlib.contextmanager
 def naming_bad_batches():
-    """Turns TensorFlow's report of a batch that was refused, or not read, into one sentence."""
+    """Turns TensorFlow's report of a batch that was refused or cannot be read into one sentence."""
     try:
         yield
     except Exception as error:
@@ -288,11 +302,15 @@ def naming_bad_batches():
         refused = re.search(f"{before}(.*?){after}", text, re.DOTALL)
         if refused:
             raise ValueError(refused[1]) from None
+        # Errors of the input pipeline name an iterator; those of the model itself pass unchanged.
         if not type(error).__module__.startswith("tensorflow") or "Iterator" not in text:
             raise
+        # TensorFlow repeats an error of Python code in a line that begins with its class.
         raised = re.search(r"(?m)^(?:.*: )?(\w*(?:Error|Exception)): (.+)$", text)
         if raised and raised[1] == "ValueError" and " Received: " in raised[2]:
+            # A check of this package that ran in a generator inside the pipeline.
             raise ValueError(raised[2]) from None
+        # Operations fail with "... transformation with iterator: NAME: REASON".
         raised = raised or re.search(r"with iterator: (\S+): (.+)", text)
         reason = ": ".join(raised.groups()) if raised else reason_of(error)
         raise RuntimeError(

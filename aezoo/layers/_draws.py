@@ -1,7 +1,7 @@
 """The random numbers of an evaluation: each sample has its own, the same every time.
 
-Those of `keras.random` depend on the batch that a sample is in, on the backend, and on whether XLA
-compiles the graph; a loss with them would be another one in `fit` than in `evaluate`.
+Numbers from `keras.random` depend on the batch of a sample, on the backend, and on whether XLA
+compiles the graph. With them, the same loss would differ between `fit` and `evaluate`.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ from keras import ops
 
 from aezoo.backends.replica_step import place_in_batch
 
+# 4 MiB of float32, which every graph that draws holds as a constant.
 TABLE_NUMBERS = 2**20
-FEWEST, MOST = 64, 8192  # rows of a table; after the last one the samples have the first again
+FEWEST, MOST = 64, 8192  # rows of a table; after the last row the samples get the first again
 
 
 class EvaluationDraws(keras.random.SeedGenerator):
     """The draws of one layer, which counts the samples of an evaluation.
 
-    It is a generator as Keras carries the state of one through the steps of every backend; the
-    second number of the state counts the samples.
+    It is a seed generator because Keras carries the state of one through the steps of every
+    backend. The second number of the state counts the samples.
 
     Example:
 
@@ -39,7 +40,7 @@ class EvaluationDraws(keras.random.SeedGenerator):
         super().__init__(0)
 
     def begin(self, first: int = 0) -> None:
-        """The next sample is the first one, or that number."""
+        """Makes the next sample the first one, or the one with that number."""
         self.state.assign(np.array([0, first], "uint32"))
 
     def normal(self, batch, width: int):
@@ -52,9 +53,11 @@ class EvaluationDraws(keras.random.SeedGenerator):
 
     def _rows(self, kind, batch, width):
         table = _table(kind, width)
+        # On any replica, a sample has the number that it would have on one device.
         before, all_replicas = place_in_batch(batch)
         first = ops.cast(ops.convert_to_tensor(self.state)[1], "int32")
         numbers = first + before + ops.arange(batch, dtype="int32")
+        # Every replica counts the whole batch, so that all begin the next batch at the same number.
         state = ops.stack([ops.zeros_like(first), first + all_replicas])
         self.state.assign(ops.cast(state, self.state.dtype))
         return ops.take(ops.convert_to_tensor(table), numbers % len(table), 0)

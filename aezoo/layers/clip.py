@@ -11,7 +11,9 @@ from aezoo.inputs.annotations import Activation
 
 @keras.saving.register_keras_serializable("aezoo")
 def clip(x):
-    """The activation that cuts reconstructions to [0, 1]; its slope inside is 1."""
+    """An activation that limits reconstructions to [0, 1]; its slope inside this range is 1."""
+    # A sigmoid needs large inputs to get close to 0 or 1, so that black and white are not sharp.
+    # This function reaches both, and passes no gradient outside of [0, 1].
     return ops.clip(x, 0.0, 1.0)
 
 

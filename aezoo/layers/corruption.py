@@ -10,12 +10,13 @@ from aezoo.inputs.arguments import check_number, check_seed
 
 
 class _Corruption(keras.layers.Layer):
-    """What the corruptions share: a level, a seed, and silence outside training."""
+    """What the corruptions share: a level, a seed, and no effect outside training."""
 
     def __init__(self, level: float, *, seed: int | None = None, **kwargs):
         super().__init__(**kwargs)
         self.level = level
         self.seed = check_seed("seed", seed)
+        # An integer instead of a generator would give the same noise at every step.
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, inputs, training=None):
@@ -116,6 +117,7 @@ class SaltAndPepperCorruption(_Corruption):
 
     def corrupt(self, inputs):
         draw = keras.random.uniform(ops.shape(inputs), seed=self.seed_generator)
+        # One draw decides both whether a value is replaced and by what.
         salted = ops.where(draw < self.level, ops.ones_like(inputs), inputs)
         return ops.where(draw < self.level / 2, ops.zeros_like(inputs), salted)
 
@@ -124,15 +126,17 @@ class SaltAndPepperCorruption(_Corruption):
 class AffineCorruption(_Corruption):
     """Moves, turns, stretches and shears images at random.
 
-    The code of a model that restores the image must tell what is shown and cannot tell how it
-    lay, which is what a classifier wants.
+    The code of a model that restores the image must hold what the image shows, and cannot hold how
+    it was moved. This is what a classifier needs.
 
     Args:
         level: Standard deviation of the four entries of the linear map around those of the
-            identity; shifts have that of `level` times a quarter of height and width.
+            identity. Shifts have a standard deviation of `level` times a quarter of height and
+            width.
         seed: An integer for maps that can be repeated, or None.
 
-    Images (batch, height, width, channels); beyond their edge the edge goes on.
+    Takes images (batch, height, width, channels). Outside the image, the pixels of its edge are
+    repeated.
 
     Raises:
         ValueError: if `level` is negative, or the inputs are not images.
@@ -165,18 +169,22 @@ class AffineCorruption(_Corruption):
 
     @staticmethod
     def moved(inputs, draws):
-        """Images under the maps that differ from the identity by `draws` (batch, 2, 3)."""
+        """Images, moved by the maps that differ from the identity by `draws` (batch, 2, 3)."""
         batch, size = ops.shape(inputs)[0], inputs.shape[1:3]
+        # Counted from the middle of the image, so that turning does not also move it.
         centred = [np.arange(length) - (length - 1) / 2 for length in size]
         grid = np.stack([axis.ravel() for axis in np.meshgrid(*centred, indexing="ij")])
         grid = ops.convert_to_tensor(grid, draws.dtype)
         moves = ops.matmul(draws[..., :2], grid)
         moves += draws[..., 2:] * ops.convert_to_tensor([[n / 4] for n in size], draws.dtype)
+        # Clipping places to the image repeats its edge outside of it.
         places = [
             ops.clip(grid[axis] + (size[axis] - 1) / 2 + moves[:, axis], 0, size[axis] - 1)
             for axis in range(2)
         ]
         corners = [ops.floor(place) for place in places]
+        # Bilinear interpolation: each new pixel is a weighted mean of the four old pixels around
+        # its place, which are gathered by their indices in the flattened image.
         pixels, restored = ops.reshape(inputs, (batch, -1, inputs.shape[3])), 0.0
         for step in ((0, 0), (0, 1), (1, 0), (1, 1)):
             weight, index = 1.0, 0

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from aezoo.backends.replica_step import OfReplica
 from aezoo.layers._draws import EvaluationDraws
+from aezoo.layers.reporting import draws, hand_over
 
 
 def padded_grid(size, patch_size):
@@ -14,7 +14,7 @@ def padded_grid(size, patch_size):
 
 
 def cut_patches(images, patch_size):
-    """(batch, rows * columns, patch_size^2 * channels) of images, padded with zeros at the end."""
+    """Patches (batch, rows * columns, patch_size^2 * channels); zeros pad images at the end."""
     height, width, channels = images.shape[1:]
     rows, columns = padded_grid((height, width), patch_size)
     padding = [(0, rows * patch_size - height), (0, columns * patch_size - width)]
@@ -27,7 +27,7 @@ def cut_patches(images, patch_size):
 
 
 def join_patches(patches, size, patch_size):
-    """Images (batch, *size, channels) of what `cut_patches` gives."""
+    """Images (batch, *size, channels) from the patches of `cut_patches`."""
     rows, columns = padded_grid(size, patch_size)
     channels = patches.shape[-1] // patch_size**2
     images = ops.reshape(patches, (-1, rows, columns, patch_size, patch_size, channels))
@@ -39,6 +39,8 @@ def join_patches(patches, size, patch_size):
 def positions(grid, width):
     """Sines and cosines of the row and of the column of each patch, (rows * columns, width)."""
     quarter = -(-width // 4)
+    # As in "Attention Is All You Need", where one number has sines and cosines of half the width
+    # each. Here row and column share the width, so that each of the four waves has a quarter.
     rates = 1 / 10_000 ** (np.arange(quarter) / quarter)
     angles = [np.outer(axis.ravel(), rates) for axis in np.indices(grid)]
     parts = [wave(angle) for angle in angles for wave in (np.sin, np.cos)]
@@ -50,7 +52,7 @@ class CutPatches(keras.layers.Layer):
     """Images (batch, height, width, channels) as patches (batch, patches, elements).
 
     Args:
-        patch_size: Height and width of a patch; images are padded with zeros to whole ones.
+        patch_size: Height and width of a patch; images are padded with zeros to whole patches.
 
     Example:
 
@@ -71,7 +73,7 @@ class CutPatches(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("aezoo")
 class JoinPatches(keras.layers.Layer):
-    """The images of patches: the way back from `CutPatches`.
+    """Joins patches to images: the inverse of `CutPatches`.
 
     Args:
         size: (height, width) of the images.
@@ -98,7 +100,7 @@ class JoinPatches(keras.layers.Layer):
 class AddPositions(keras.layers.Layer):
     """Adds the sines and cosines of each patch's place to tokens (batch, patches, width).
 
-    There are no weights, so that weights trained at one image size serve another.
+    It has no weights, so that a model trained at one image size can be used at another.
 
     Args:
         grid: (rows, columns) of the patches.
@@ -125,16 +127,17 @@ class AddPositions(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("aezoo")
 class MaskPatches(keras.layers.Layer):
-    """Keeps a random share of the tokens in training, and where `drawing` is set; else all.
+    """Keeps a random share of the tokens in training and in an evaluation; otherwise all.
 
-    A frozen one keeps all.
+    In training, a frozen layer keeps all.
 
     Args:
         ratio: Share of the tokens that are left out.
         seed: Integer that fixes the masks, or None.
 
-    Returns the tokens that are kept (batch, kept, width), and the order of all
-    (batch, tokens) whose first ones they are. `mask` is 1 where a token was left out.
+    Returns the tokens that are kept (batch, kept, width), and the order of all tokens
+    (batch, tokens), which begins with those that are kept. The layer hands over `mask`
+    (batch, tokens), which is 1 where a token was left out.
 
     Example:
 
@@ -142,9 +145,6 @@ class MaskPatches(keras.layers.Layer):
     >>> visible.shape, order.shape
     (TensorShape([2, 4, 8]), TensorShape([2, 16]))
     """
-
-    drawing = OfReplica()
-    mask = OfReplica()
 
     def __init__(self, ratio: float, *, seed: int | None = None, **kwargs):
         super().__init__(**kwargs)
@@ -154,16 +154,19 @@ class MaskPatches(keras.layers.Layer):
 
     def call(self, tokens, training=None):
         batch, count = ops.shape(tokens)[0], tokens.shape[1]
-        self.mask, training = None, training and self.trainable
-        if not training and not self.drawing:
+        training = training and self.trainable
+        if not training and not draws():
             return tokens, ops.broadcast_to(ops.arange(count), (batch, count))
+        # An encoder without any token would have no output.
         kept = max(1, round(count * (1 - self.ratio)))
         if training:
             chances = keras.random.uniform((batch, count), seed=self.seed_generator)
         else:
             chances = self.evaluation.uniform(batch, count)
+        # Sorting random numbers gives a random permutation, a different one for each sample.
         order = ops.cast(ops.argsort(chances, axis=-1), "int32")
-        self.mask = ops.cast(ops.argsort(order, axis=-1) >= kept, tokens.dtype)
+        # The argsort of a permutation is its inverse: the place of each token in the order.
+        hand_over(mask=ops.cast(ops.argsort(order, axis=-1) >= kept, tokens.dtype))
         return ops.take_along_axis(tokens, order[:, :kept, None], 1), order
 
     def get_config(self):
@@ -171,16 +174,17 @@ class MaskPatches(keras.layers.Layer):
 
     def compute_output_spec(self, tokens, training=None):
         order = keras.KerasTensor(tokens.shape[:2], "int32")
+        # None, because training keeps fewer tokens than inference, and one graph has both.
         visible = (tokens.shape[0], None, tokens.shape[2])
         return keras.KerasTensor(visible, self.compute_dtype), order
 
 
 @keras.saving.register_keras_serializable("aezoo")
 class RestorePatches(keras.layers.Layer):
-    """Puts tokens back to their places; one learnt token stands where they were left out.
+    """Puts tokens back in their places; one learnt token fills the places that were left out.
 
     Args:
-        seed: Integer that fixes the learnt token's start, or None.
+        seed: Integer that fixes the initial value of the learnt token, or None.
 
     Takes what `MaskPatches` returns; returns (batch, tokens, width).
 
@@ -199,6 +203,7 @@ class RestorePatches(keras.layers.Layer):
         self.mask_token = self.add_weight(
             name="mask_token",
             shape=(input_shape[0][-1],),
+            # The standard deviation in the code of the paper.
             initializer=keras.initializers.RandomNormal(stddev=0.02, seed=self.seed),
         )
 

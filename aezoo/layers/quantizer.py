@@ -4,26 +4,26 @@ import keras
 from keras import ops
 
 from aezoo.backends.replica_step import first_of_replicas, gather_over_replicas, sum_over_replicas
-from aezoo.layers.reporting import add_penalty, reporting
+from aezoo.layers.reporting import add_penalty, report, reporting
 from aezoo.metrics import CodebookUse
 
-DEAD = 0.1  # use of an entry, as a share of the mean use, below which it begins again
+DEAD = 0.1  # an entry whose use is below this share of the mean use begins again
 
 
 @keras.saving.register_keras_serializable("aezoo")
 class VectorQuantizer(keras.layers.Layer):
-    """Replaces vectors by their nearest entries of a codebook; gradients pass straight.
+    """Replaces vectors by their nearest entries of a codebook; gradients pass straight through.
 
     Args:
         codebook_size: Number of entries.
-        commitment_weight: Of the mean squared distance from the nearest entries, in the loss.
+        commitment_weight: Weight in the loss of the mean squared distance from the nearest entries.
         update: "ema": entries are moving averages of the vectors that chose them; "gradient":
             they are trained by the same distance.
-        decay: Of the moving averages, per step.
-        seed: Integer that fixes the revival of entries out of use, or None.
+        decay: Decay of the moving averages per step.
+        seed: Integer that fixes the initial entries and those that begin again, or None.
 
-    Input and output are (batch, ..., dimension). An entry whose moving use falls below a tenth
-    of the mean begins again at a vector of the batch; in the first step all of them do.
+    Input and output are (batch, ..., dimension). An entry whose average use falls below a tenth of
+    the mean use begins again at a vector of the batch; in the first step all entries do.
 
     Example:
 
@@ -53,7 +53,6 @@ class VectorQuantizer(keras.layers.Layer):
         self.codebook_size, self.commitment_weight = codebook_size, commitment_weight
         self.update, self.decay, self.seed = update, decay, seed
         self.seed_generator = keras.random.SeedGenerator(seed)
-        self.use_metric = None
 
     def build(self, input_shape):
         shape = (self.codebook_size, input_shape[-1])
@@ -66,11 +65,11 @@ class VectorQuantizer(keras.layers.Layer):
             autocast=False,
         )
         options = {"initializer": "zeros", "trainable": False, "autocast": False}
+        # Begins at 0, so that in the first step every entry counts as dead and starts at data.
         self.use = self.add_weight(name="use", shape=shape[:1], **options)
         if self.update == "ema":
             self.sums = self.add_weight(name="sums", shape=shape, **options)
-        if keras.backend.backend() != "jax":  # where Keras drops the metrics of layers
-            self.use_metric = CodebookUse(self.codebook_size)
+        self.use_metric = CodebookUse(self.codebook_size)
 
     def call(self, inputs, training=None):
         indices = self.indices(inputs)
@@ -78,29 +77,31 @@ class VectorQuantizer(keras.layers.Layer):
         if not reporting():
             return quantized
         axes = tuple(range(1, len(inputs.shape)))
+        # The third term of equation 3 of the paper; with "gradient" the second one follows.
         distance = ops.mean(ops.square(inputs - ops.stop_gradient(quantized)), axes)
         add_penalty(self, distance, self.commitment_weight)
         if self.update == "gradient":
             add_penalty(self, ops.mean(ops.square(ops.stop_gradient(inputs) - quantized), axes))
-        if self.use_metric is not None:
-            self.use_metric.update_state(indices)
+        report(self.use_metric, indices)
         if not training:
             return quantized
         if self.trainable:
             self._follow(ops.stop_gradient(inputs), indices)
+        # The straight-through estimator: the value of the entry, the gradient of the input.
         return inputs + ops.stop_gradient(quantized - inputs)
 
     def indices(self, vectors):
         """The nearest entries of vectors (..., dimension), integers (...)."""
-        # in half precision entries that are nearly as close would often be taken
+        # In half precision, an entry that is nearly as close would often be chosen.
         codebook = ops.convert_to_tensor(self.codebook)
         vectors = ops.cast(vectors, codebook.dtype)
         products = ops.matmul(vectors, ops.transpose(codebook))
+        # The negative squared distance without |vector|^2, which is the same for every entry.
         closeness = 2 * products - ops.sum(ops.square(codebook), -1)
         return ops.top_k(closeness, 1)[1][..., 0]  # faster than argmax, and every export has it
 
     def lookup(self, indices):
-        """The entries of these numbers."""
+        """The entries with these indices."""
         return ops.take(ops.cast(self.codebook, self.compute_dtype), indices, 0)
 
     def _follow(self, vectors, indices):
@@ -108,6 +109,7 @@ class VectorQuantizer(keras.layers.Layer):
         dtype = self.use.dtype
         vectors = ops.cast(ops.reshape(vectors, (-1, vectors.shape[-1])), dtype)
         indices = ops.reshape(indices, (-1,))
+        # Scaled so that even use is 1 for every entry, at any size of batch and codebook.
         scale = (1 - self.decay) * self.codebook_size
         scale = scale / sum_over_replicas(ops.cast(ops.shape(vectors)[0], dtype))
 
@@ -120,8 +122,10 @@ class VectorQuantizer(keras.layers.Layer):
         codebook = ops.convert_to_tensor(self.codebook)
         if self.update == "ema":
             sums = self.decay * self.sums + totals(vectors)
+            # Both decay at the same rate, so their ratio needs no correction for its start at 0.
             codebook = sums / ops.maximum(use, 1e-6)[:, None]
         chance = keras.random.uniform((self.codebook_size,), seed=self.seed_generator, dtype=dtype)
+        # An entry must begin again at the same vector on all replicas, whichever of them saw it.
         everywhere = gather_over_replicas(vectors)
         count = ops.shape(everywhere)[0]
         rows = ops.cast(first_of_replicas(chance) * ops.cast(count, dtype), "int32")

@@ -12,7 +12,7 @@ def output_dtype() -> str:
 
 
 class Seeds:
-    """Hands out one independent integer a call, all derived from one `seed`.
+    """Returns one independent integer per call, all derived from one `seed`.
 
     One integer given to every initializer would make layers of equal shape start
     from identical kernels. With `seed=None` each call returns None, and Keras draws
@@ -41,4 +41,5 @@ class Seeds:
         if self._sequence is None:
             return None
         (child,) = self._sequence.spawn(1)
+        # 31 bits, as some backends keep a seed in a signed 32-bit integer.
         return int(child.generate_state(1)[0] >> 1)

@@ -1,4 +1,4 @@
-"""The block of transformers, for images and for series."""
+"""The transformer block, for images and for series."""
 
 import keras
 from keras import layers, ops
@@ -11,13 +11,16 @@ def dense(units, seeds, name, activation=None):
 
 
 def transformer_block(x, width, heads, seeds, name, seen=None):
-    """Attention and a dense net, each behind a normalisation and beside the identity."""
+    """Attention and a dense net, each after a normalisation and with a skip connection."""
+    # Before the attention and not after the sum: such a block trains without a warm-up
+    # (Xiong et al., 2020, "On Layer Normalization in the Transformer Architecture").
     normal = layers.LayerNormalization(name=f"{name}_attention_normalisation")(x)
     four = [seeds() for _ in range(4)]
     attention = SelfAttention(heads, max(1, width // heads), four, name=f"{name}_attention")
     attended = attention(normal if seen is None else [normal, seen])
     x = layers.Add(name=f"{name}_attended")([x, attended])
     normal = layers.LayerNormalization(name=f"{name}_dense_normalisation")(x)
+    # Four times the width, as in "Attention Is All You Need".
     hidden = dense(4 * width, seeds, f"{name}_hidden", "gelu")(normal)
     return layers.Add(name=f"{name}_sum")([x, dense(width, seeds, f"{name}_dense")(hidden)])
 
@@ -26,14 +29,14 @@ def transformer_block(x, width, heads, seeds, name, seen=None):
 class SelfAttention(layers.Layer):
     """Multi-head attention of tokens (batch, tokens, width) to each other.
 
-    Keras's own layer hands one seed to all its kernels, which then start as the same.
+    Keras's own layer gives one seed to all its kernels, which then start with the same values.
 
     Args:
         heads: Number of heads.
         size: Size of a head.
         seeds: Integers that fix the initial weights of query, key, value and output.
 
-    Where tokens come with a mask (batch, tokens), those at False are not attended to.
+    If tokens come with a mask (batch, tokens), the tokens at False are not attended to.
     """
 
     def __init__(self, heads, size, seeds, **kwargs):
@@ -73,6 +76,6 @@ class SelfAttention(layers.Layer):
 
 
 def _tokens(input_shape):
-    """The shape of the tokens, where it may come with that of a mask."""
+    """The shape of the tokens; `input_shape` may have the shape of a mask as well."""
     alone = input_shape[0] is None or isinstance(input_shape[0], int)
     return tuple(input_shape if alone else input_shape[0])

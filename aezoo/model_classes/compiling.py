@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 
+from aezoo.callbacks import inner_optimizer
 from aezoo.inputs.arguments import check_number
 
 
@@ -12,9 +13,11 @@ def new_optimizer(optimizer, learning_rate):
     if learning_rate is not None:
         check_number("learning_rate", learning_rate, 0)
     changes = {} if learning_rate is None else {"learning_rate": learning_rate}
+    optimizer = inner_optimizer(optimizer)  # `compile` wraps it again
     try:
         if isinstance(optimizer, str):
             return keras.optimizers.get({"class_name": optimizer, "config": changes})
+        # The configuration has the hyperparameters and none of the state of another training.
         return type(optimizer).from_config({**optimizer.get_config(), **changes})
     except (AttributeError, TypeError, ValueError):
         raise ValueError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 
 import keras
@@ -10,13 +11,15 @@ import numpy as np
 from keras import ops
 
 from aezoo.backends.engine import predict_on_batch
-from aezoo.inputs.arguments import check_flag, check_positive_integer, check_seed
+from aezoo.inputs.annotations import Flag, Seed, Size, checked
 from aezoo.inputs.arrays import batches, inputs_of, is_array, joined, recut, samples_of, to_numpy
 from aezoo.inputs.pixels import scale_pixels
+from aezoo.layers.reporting import report
 from aezoo.layers.sampling import Sampling
 from aezoo.losses import BernoulliLikelihood, GaussianLikelihood, NatsLoss
 from aezoo.model_classes.autoencoder import Autoencoder
 from aezoo.model_classes.pixel_model import PixelModel
+from aezoo.model_classes.reconstruction_model import outputs_of
 
 DRAWS_AT_ONCE = 4096
 VARIANCE_SAMPLES = 4096
@@ -25,8 +28,9 @@ VARIANCE_SAMPLES = 4096
 class GenerationMixin:
     """What an autoencoder with codes near a standard normal prior does besides."""
 
+    @checked
     def generate(
-        self, n: int, seed: int | None = None, batch_size: int = 256, *, labels=None
+        self, n: Size, seed: Seed = None, batch_size: Size = 256, *, labels=None
     ) -> np.ndarray:
         """New samples: codes drawn from the prior, decoded.
 
@@ -44,8 +48,9 @@ class GenerationMixin:
         """
         return self.decode(self._prior(n, seed), batch_size, labels=labels)
 
+    @checked
     def interpolate(
-        self, a, b, steps: int = 8, batch_size: int = 256, *, labels=None
+        self, a, b, steps: Size = 8, batch_size: Size = 256, *, labels=None
     ) -> np.ndarray:
         """Reconstructions along the straight lines between the codes of `a` and of `b`.
 
@@ -70,13 +75,11 @@ class GenerationMixin:
         return decoded.reshape(*codes.shape[:2], *decoded.shape[1:])
 
     def _prior(self, n, seed):
-        check_seed("seed", seed)
-        shape = (check_positive_integer("n", n), self.encoder.output_shape[-1])
+        shape = (n, self.encoder.output_shape[-1])
         return np.random.default_rng(seed).standard_normal(shape, "float32")
 
     @staticmethod
     def _line(first, last, steps):
-        check_positive_integer("steps", steps)
         if len(first) != len(last):
             raise ValueError(
                 "`a` and `b` must hold the same number of samples. "
@@ -127,9 +130,33 @@ class VariationalAutoencoder(GenerationMixin, Autoencoder):
         """The layer that draws codes."""
         return self.encoder.get_layer("sampling")
 
-    drawing_layer = sampling
+    def objective(self, clean, outputs):
+        """The negative log-likelihood of the data; `Sampling` adds the divergence of the code.
 
-    def encode(self, x, batch_size: int = 256, return_distribution: bool = False, *, labels=None):
+        With several codes per sample it is the importance-weighted bound, which holds both.
+        """
+        if not isinstance(self.loss, NatsLoss):
+            return super().objective(clean, outputs)
+        samples, dtype = self._codes_per_sample(outputs), self.loss.dtype
+        clean = ops.cast(clean, dtype)
+        nats = self.loss.nats(
+            ops.repeat(clean, samples, 0) if samples > 1 else clean,
+            ops.cast(outputs["reconstruction"], dtype),
+            outputs.get("data_log_variance"),
+        )
+        report(self.sampling.reconstruction, nats)
+        if samples == 1:
+            return {"reconstruction": nats}
+        # The bound of Burda et al.: the logarithm of the mean of p(x, z) / q(z | x).
+        log_ratio = ops.cast(outputs["log_ratio"], dtype)
+        logs = ops.reshape(-nats - log_ratio, (-1, samples))
+        return {"importance_weighted_bound": math.log(samples) - ops.logsumexp(logs, -1)}
+
+    def _codes_per_sample(self, outputs) -> int:
+        return self.sampling.samples if "log_ratio" in outputs else 1
+
+    @checked
+    def encode(self, x, batch_size: Size = 256, return_distribution: Flag = False, *, labels=None):
         """The means of the codes of `x`.
 
         Args:
@@ -144,12 +171,13 @@ class VariationalAutoencoder(GenerationMixin, Autoencoder):
         Raises:
             ValueError: if shape or dtype do not fit the model.
         """
-        if not check_flag("return_distribution", return_distribution):
+        if not return_distribution:
             return super().encode(x, batch_size, labels=labels)
         return self._parts(self._predict(self._posterior(), x, batch_size, labels))
 
+    @checked
     def log_likelihood(
-        self, x, samples: int = 100, seed: int | None = 0, batch_size: int = 256, *, labels=None
+        self, x, samples: Size = 100, seed: Seed = 0, batch_size: Size = 256, *, labels=None
     ) -> np.ndarray:
         """The logarithm of p(x), or p(x | label), in nats, by importance sampling from the encoder.
 
@@ -175,8 +203,6 @@ class VariationalAutoencoder(GenerationMixin, Autoencoder):
             Burda, Grosse, Salakhutdinov, 2016, "Importance Weighted Autoencoders",
             https://arxiv.org/abs/1509.00519
         """
-        check_positive_integer("samples", samples)
-        check_seed("seed", seed)
         x = self._checked(self, x, labels, batch_size)
         likelihood = self._likelihood(x, batch_size)
         generator = np.random.default_rng(seed)
@@ -197,6 +223,7 @@ class VariationalAutoencoder(GenerationMixin, Autoencoder):
     def _log_mean(self, likelihood, inputs, parameters, samples, generator):
         """log p(x) of a few samples, from this number of codes for each."""
         mean, log_variance = (np.repeat(part, samples, 0) for part in self._parts(parameters))
+        # NumPy draws, so that a seed gives the same estimate on every backend.
         noise = generator.standard_normal(mean.shape, "float32")
         codes = mean + np.exp(0.5 * log_variance) * noise
         log_ratio = 0.5 * np.sum(codes * codes - noise * noise - log_variance, -1)
@@ -206,6 +233,8 @@ class VariationalAutoencoder(GenerationMixin, Autoencoder):
         clean = np.repeat(to_numpy(scale_pixels(clean)), samples, 0)
         nats = to_numpy(likelihood.nats(clean, decoded))
         logs = (-nats - log_ratio).reshape(-1, samples)
+        # Densities of images are far below the smallest float: only their ratios to the largest
+        # have an exponential.
         largest = logs.max(1, keepdims=True)
         return largest[:, 0] + np.log(np.exp(logs - largest).mean(1))
 
@@ -215,12 +244,18 @@ class VariationalAutoencoder(GenerationMixin, Autoencoder):
                 "The model must be compiled with a likelihood, as loss=None does it. "
                 f"Received: {self.loss!r}"
             )
-        if getattr(self.loss, "variance", None) != "optimal":
-            return self.loss
-        return GaussianLikelihood(float(self.reconstruction_error(x, batch_size).mean()) + 1e-7)
+        variance = getattr(self.loss, "variance", None)
+        if variance == "learnt":
+            learnt = to_numpy(self.decoder.get_layer("log_variance").log_variance)
+            return GaussianLikelihood(float(np.exp(learnt)))
+        if variance == "optimal":
+            variance = float(self.reconstruction_error(x, batch_size).mean()) + 1e-7
+            return GaussianLikelihood(variance)
+        return self.loss
 
     def _posterior(self):
         """From inputs to the parameters of the distribution, made once."""
+        # In `vars`, as Keras would track a model that is an attribute, and save it with this one.
         found = vars(self).get("posterior_network")
         if found is None:
             found = PixelModel(self.encoder.input, self.sampling.input)
@@ -236,7 +271,7 @@ class VariationalAutoencoder(GenerationMixin, Autoencoder):
         if getattr(self.loss, "variance", None) != "learnt":
             return x
         if to_numpy(ops.convert_to_tensor(self.optimizer.iterations)) > 0:
-            return x
+            return x  # a training that goes on
         # the arrays behind a pipeline of `aezoo.data.load`
         known = x.aezoo_rows.columns[0] if hasattr(x, "aezoo_rows") else x
         if is_array(known):
@@ -251,18 +286,22 @@ class VariationalAutoencoder(GenerationMixin, Autoencoder):
         return x
 
     def compile(self, *args, **options):
+        """As in `ReconstructionModel`, without `loss_weights`: `beta` weighs the divergence."""
+        if len(args) > 2 or options.get("loss_weights") is not None:
+            raise ValueError(
+                "`loss_weights` must be left out, as the objective weighs its own terms. "
+                f"Received: {args[2] if len(args) > 2 else options['loss_weights']!r}"
+            )
         super().compile(*args, **options)
-        if isinstance(self.loss, NatsLoss):
-            self.loss.sampling = self.sampling
-            self.loss.reconstruction = self.sampling.reconstruction
-            if getattr(self.loss, "variance", None) == "learnt":
-                self.loss.variance_layer = self.decoder.get_layer("log_variance")
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        samples = self.sampling.samples
-        if samples > 1 and self.sampling.log_ratio is not None:
-            y_pred = ops.reshape(y_pred, (-1, samples, *y_pred.shape[1:]))[:, 0]
-        return super().compute_metrics(x, y, y_pred, sample_weight)
+        outputs = outputs_of(y_pred)
+        samples = self._codes_per_sample(outputs)
+        if samples > 1:  # the metrics are those of the first code of each sample
+            several = outputs["reconstruction"]
+            first = ops.reshape(several, (-1, samples, *several.shape[1:]))[:, 0]
+            outputs = {**outputs, "reconstruction": first}
+        return super().compute_metrics(x, y, outputs, sample_weight)
 
 
 # Its name in files of release 0.1, where a conditional model had a class of its own.

@@ -34,6 +34,12 @@ def labelled(model, x, labels=None, batch_size=32, shuffle=False, network=None):
     if isinstance(x, keras.utils.PyDataset):  # of a method that calls another one
         return x
     if is_dataset(x):
+        if labels is not None:
+            raise ValueError(
+                "`labels` must be left out for a dataset, which holds them. "
+                f"Received: {type(labels).__name__}"
+            )
+        # Batches that this function has made already.
         if isinstance(x.element_spec, tuple) and isinstance(x.element_spec[0], tuple):
             return x
         if not isinstance(x.element_spec, tuple) or len(x.element_spec) != 2:
@@ -51,6 +57,7 @@ def labelled(model, x, labels=None, batch_size=32, shuffle=False, network=None):
     check_inputs(x, (network or model).inputs[0].shape[1:])
     check_positive_integer("batch_size", batch_size)
     labels = _check_labels(labels, len(x), model.num_classes)
+    # All workers must shuffle alike, as each takes its share of the same batches.
     seed = workers_of(model).same_seed(None) if shuffle else None
     return LabelledBatches(x, labels, batch_size, shuffle, seed)
 

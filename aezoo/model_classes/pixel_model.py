@@ -39,6 +39,8 @@ class PixelRule(keras_private.MadeBefore):
         return distribution_of(self) is not None
 
     def call(self, inputs, training=None, mask=None):
+        # Here rather than in `fit`, since every way in ends here: `model(x)`, `predict`, a graph
+        # that is exported. Keras then casts integers to floats as they are: 255 would stay 255.
         if isinstance(inputs, (tuple, list)):
             pixels, *others = inputs
             inputs = (scale_pixels(pixels, self.inputs[0].dtype), *others)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import keras
 from keras import layers
 
-from aezoo.inputs.arguments import check_choice
 from aezoo.model_classes.autoencoder import Autoencoder, check_code
 from aezoo.model_classes.pixel_model import PixelModel
 
-POOLINGS = (None, "mean", "max", "flatten")
+Pooling = Literal["mean", "max", "flatten"] | None
 
 
 def encoder_of(model) -> keras.Model:
@@ -22,6 +23,7 @@ def encoder_of(model) -> keras.Model:
             "`model` must be an Autoencoder or a functional or Sequential Keras model, with one "
             f"input and one output. Received: {model!r}"
         )
+    # Already with the pixel rule; any other model gets it by being wrapped.
     if isinstance(encoder, PixelModel):
         return encoder
     return PixelModel(encoder.inputs[0], encoder.outputs[0], name=encoder.name)
@@ -35,7 +37,6 @@ def pooled(encoder, pooling: str | None) -> PixelModel:
 
 def pool(codes, pooling: str | None):
     """Vectors (batch, size) of codes (batch, ..., channels)."""
-    check_choice("pooling", pooling, POOLINGS)
     rank = len(codes.shape)
     if rank == 2:
         return codes

@@ -17,7 +17,7 @@ from aezoo.backends.engine import (
     scope_of,
     without_retracing_warnings,
 )
-from aezoo.backends.replica_step import added_losses, weigh
+from aezoo.backends.replica_step import weigh
 from aezoo.callbacks import StopOnNaN
 from aezoo.inputs.arguments import as_json, check_positive_integer, check_seed
 from aezoo.inputs.arrays import (
@@ -44,7 +44,7 @@ from aezoo.inputs.training_data import (
     split_arrays,
 )
 from aezoo.layers._draws import EvaluationDraws
-from aezoo.layers.reporting import weighing_samples
+from aezoo.layers.reporting import collecting, collects, one_step
 from aezoo.model_classes.labels import labelled, labelled_parts
 from aezoo.model_classes.pixel_model import PixelRule
 
@@ -77,7 +77,6 @@ class ReconstructionModel(PixelRule, keras.Model):
     usual_epochs = 20  # of `aezoo.train`
     recipe = None  # {"model": the factory, "arguments": what it was given}
     weighs_errors = False  # whether `mse` takes the weights that the family gives to elements
-    drawing_layer = None  # that draws codes or masks, and has `drawing` and `evaluation`
 
     @property
     def code_size(self) -> int | None:
@@ -163,6 +162,7 @@ class ReconstructionModel(PixelRule, keras.Model):
         batch_size: int | None = None,
         epochs: int = 1,
         *,
+        labels=None,
         validation_split: float = 0.0,
         validation_data=None,
         **options,
@@ -175,10 +175,12 @@ class ReconstructionModel(PixelRule, keras.Model):
                 are the same (arrays are shuffled unless `shuffle=False`); a model without
                 corruption learns (noisy, clean) pairs as well.
             y: None, or clean targets of the shape of the reconstruction; for a conditional model
-                the labels.
+                the labels, as `labels`.
             batch_size: For arrays; 32 if None.
             epochs: Number of passes over the data.
-            validation_split: Share of the end of an array that is kept for validation.
+            labels: Of a conditional model, the classes of an array of samples.
+            validation_split: Share of the end of an array that is kept for validation, as Keras
+                has it.
             validation_data: Array, dataset, or (x, y). A model with corruption
                 validates on inputs corrupted once, with a fixed seed.
             **options: As in `keras.Model.fit`.
@@ -196,6 +198,7 @@ class ReconstructionModel(PixelRule, keras.Model):
         """
         counted = {"epochs": epochs, "batch_size": batch_size, "validation_split": validation_split}
         check_fit_options({**counted, **options})
+        y = self._targets_or_labels(y, labels)
         if len(self.inputs) > 1:
             x, validation_data = labelled_parts(
                 self, x, y, validation_data, batch_size or 32, validation_split,
@@ -213,6 +216,7 @@ class ReconstructionModel(PixelRule, keras.Model):
                 validation_data, options.get("validation_steps")
             )
         if not is_array(x) and not isinstance(x, keras.utils.PyDataset):
+            # Keras warns of `shuffle=True`, its own default, unless x is an array (keras#22777).
             options.setdefault("shuffle", False)
         x = self._begin(x)
         if hasattr(x, "aezoo_begin"):  # made by `aezoo.data`, whose epochs have numbers
@@ -242,8 +246,14 @@ class ReconstructionModel(PixelRule, keras.Model):
             )
         return history
 
-    def evaluate(self, x=None, y=None, batch_size: int | None = None, **options):
-        """`keras.Model.evaluate` on inputs alone; corrupts as validation in `fit` does."""
+    def evaluate(self, x=None, y=None, batch_size: int | None = None, *, labels=None, **options):
+        """`keras.Model.evaluate` on inputs alone; corrupts as validation in `fit` does.
+
+        The loss and metrics of the data, as `val_loss` in `fit`; `aezoo.evaluate` makes a report.
+        """
+        y = self._targets_or_labels(y, labels)
+        # Keras's own `fit` validates through this private argument, with data that `fit` above
+        # has checked and corrupted; a second time would corrupt what is corrupted.
         if not options.get("_use_cached_eval_dataset"):
             if len(self.inputs) > 1:
                 x, y = labelled(self, x, y, batch_size or 32), None
@@ -260,6 +270,7 @@ class ReconstructionModel(PixelRule, keras.Model):
                 "shuffle": False,
                 **options,
             }
+            # `shuffle=False` in the data: the draws of a sample go by its place in their order.
             blocks = blocks_of(self, data)
             quietly = without_retracing_warnings()
             with naming_bad_batches(), quietly, keeping_variables(self), blocks as data:
@@ -272,6 +283,7 @@ class ReconstructionModel(PixelRule, keras.Model):
         with scope_of(self):
             super().compile(*args, jit_compile=jit_compile, **options)
         self.jit_choice = jit_compile
+        # `vars`, because Keras wraps a dict that is set as an attribute and tracks what is in it.
         vars(self)["fused_functions"] = {}
 
     def get_config(self):
@@ -296,24 +308,44 @@ class ReconstructionModel(PixelRule, keras.Model):
         with scope_of(self):
             self.compile(**keras.saving.deserialize_keras_object(config))
             if self.built:
+                # Its variables must exist before those of a file can be put into them.
                 self.optimizer.build(self.trainable_variables)
+
+    def call(self, inputs, training=None, mask=None):
+        """The reconstruction; in a step of `fit` or `evaluate` a dict with all that layers tell."""
+        if not collects():
+            return self.forward(inputs, training, mask)
+        with collecting() as outputs:
+            reconstruction = self.forward(inputs, training, mask)
+        return {"reconstruction": reconstruction, **outputs}
+
+    def forward(self, inputs, training=None, mask=None):
+        """The reconstruction of a batch."""
+        return super().call(inputs, training=training, mask=mask)
+
+    def objective(self, clean, outputs) -> dict | None:
+        """What is minimised besides the penalties that layers add.
+
+        Args:
+            clean: What is to be reconstructed, (batch, *input_shape).
+            outputs: {"reconstruction": (batch, *input_shape)} and in a step also what layers hand
+                over, by name.
+
+        Returns:
+            {name: values per sample (batch,)}, whose sum is averaged by sample weights, or None:
+            the loss that the model is compiled with.
+        """
+        return None
 
     def train_step(self, *args):
         *_, weights = keras.utils.unpack_x_y_sample_weight(args[-1])
-        with weighing_samples(weights):
+        with one_step(weights):
             return super().train_step(*args)
 
     def test_step(self, *args):
         *_, weights = keras.utils.unpack_x_y_sample_weight(args[-1])
-        drawing = self.drawing_layer
-        if drawing is not None:
-            drawing.drawing = True  # while this is traced
-        try:
-            with weighing_samples(weights):
-                return super().test_step(*args)
-        finally:
-            if drawing is not None:
-                drawing.drawing = False
+        with one_step(weights, drawing=True):
+            return super().test_step(*args)
 
     def reset_metrics(self):
         super().reset_metrics()
@@ -322,15 +354,48 @@ class ReconstructionModel(PixelRule, keras.Model):
                 layer.evaluation.begin()
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        y, sample_weight = self._target(x, y), _per_sample(sample_weight, y_pred)
-        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
-        for penalty in added_losses():
-            loss += self._aggregate_additional_loss(penalty)
+        outputs, clean = outputs_of(y_pred), self._target(x, y)
+        reconstruction, penalties = outputs["reconstruction"], list(outputs.get("penalties", ()))
+        sample_weight = _per_sample(sample_weight, reconstruction)
+        terms = self.objective(clean, outputs)
+        # Never a mean taken by hand: Keras scales its own for replicas, and would not scale ours.
+        if terms is None:
+            loss = super().compute_loss(x, clean, reconstruction, sample_weight, training)
+        else:
+            keras_private.without_compiled_loss(self)
+            values = ops.reshape(sum(terms.values()), (-1, *[1] * (len(clean.shape) - 2)))
+            loss = self._mean_of(values, sample_weight)
+            penalties += self.losses  # of regularizers, which `super().compute_loss` adds
+        for penalty in penalties:
+            loss += keras_private.scaled_for_replicas(self, penalty)
         return weigh(loss)
 
+    def _mean_of(self, values, sample_weight):
+        """The values reduced as the compiled loss would be."""
+        options = {}
+        if isinstance(self.loss, keras.losses.Loss):
+            options = {"reduction": self.loss.reduction, "dtype": self.loss.dtype}
+        # With a name of its own: that of the class begins with _, which TensorFlow does not allow.
+        return _Values(name="objective", **options)(values, values, sample_weight)
+
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        y, sample_weight = self._target(x, y), _per_sample(sample_weight, y_pred)
-        return super().compute_metrics(x, y, y_pred, sample_weight)
+        outputs, clean = outputs_of(y_pred), self._target(x, y)
+        reported = outputs.get("metrics", {})
+        for metric in self.metrics:
+            for values in reported.get(id(metric), ()):
+                metric.update_state(*values)
+        reconstruction = outputs["reconstruction"]
+        sample_weight = _per_sample(sample_weight, reconstruction)
+        return super().compute_metrics(x, clean, reconstruction, sample_weight)
+
+    def _targets_or_labels(self, y, labels):
+        """What Keras calls `y`: for a conditional model it is the labels."""
+        if labels is None:
+            return y
+        self._check_labels(labels)
+        if y is not None:
+            raise ValueError("`y` must be left out where `labels` are given. Received: both")
+        return labels
 
     def _begin(self, x):
         """What a family takes from the data before `fit`; returns the data to train on."""
@@ -359,15 +424,18 @@ class ReconstructionModel(PixelRule, keras.Model):
         check_targets(y, self.output_shape[1:])
         return scale_pixels(y)
 
-    def _checked(self, network, x, labels=None, batch_size=256):
-        """Arrays are checked whole; everything else is checked by the network itself."""
-        if len(network.inputs) > 1:
-            x = labelled(self, x, labels, batch_size, network=network)
-        elif labels is not None:
+    def _check_labels(self, labels):
+        if labels is not None and len(self.inputs) < 2:
             raise ValueError(
                 "`labels` must be left out for a model that takes inputs alone. "
                 f"Received: labels for {self.name}"
             )
+
+    def _checked(self, network, x, labels=None, batch_size=256):
+        """Arrays are checked whole; everything else is checked by the network itself."""
+        if len(network.inputs) > 1:
+            x = labelled(self, x, labels, batch_size, network=network)
+        self._check_labels(labels)
         x = check_batches(as_array(x))
         check_ends(x, name="a number of batches")
         if is_array(x):
@@ -416,12 +484,25 @@ class ReconstructionModel(PixelRule, keras.Model):
         def corrupted(block):
             return to_numpy(layer(scale_pixels(ops.convert_to_tensor(block)), training=True))
 
+        # Three readers of one source: blocks of noise need other batches than those that come out.
         ahead, again, given = itertools.tee(batches(data, batch_size), 3)
         blocks = recut((to_numpy(inputs_of(one)) for one in ahead), itertools.repeat(batch_size))
         noisy = recut(map(corrupted, blocks), (len(inputs_of(one)) for one in again))
         for batch, inputs in zip(given, noisy, strict=False):
             clean, *rest = batch if isinstance(batch, (tuple, list)) else (batch,)
             yield (inputs, *(rest or (clean,)))
+
+
+class _Values(keras.losses.Loss):
+    """The values themselves, reduced and scaled as Keras does it with those of a loss."""
+
+    def call(self, y_true, y_pred):
+        return y_pred
+
+
+def outputs_of(y_pred) -> dict:
+    """What a model returned in a step; elsewhere it is the reconstruction alone."""
+    return y_pred if isinstance(y_pred, dict) else {"reconstruction": y_pred}
 
 
 def _per_sample(sample_weight, y_pred):

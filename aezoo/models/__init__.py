@@ -1,4 +1,4 @@
-"""The zoo: one file a family, one factory a model, one import line a factory."""
+"""The zoo: one file per family, one factory per model, one import line per factory."""
 
 from aezoo.models.adversarial import adversarial_ae as adversarial_ae
 from aezoo.models.contractive import contractive_ae as contractive_ae

@@ -1,4 +1,4 @@
-"""Compiled models of networks: `aezoo.autoencoder` of two, `reconstruction_model` of one."""
+"""Compiled models from networks: `autoencoder` from two, `reconstruction_model` from one."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ def autoencoder(
     name: str = "autoencoder",
     model_class: type[Autoencoder] = Autoencoder,
 ) -> Autoencoder:
-    """Makes a compiled `Autoencoder` of two Keras models.
+    """Makes a compiled `Autoencoder` from two Keras models.
 
     Args:
         encoder: Functional or Sequential model from inputs (batch, *input_shape) to
             codes.
         decoder: Functional or Sequential model from codes to (batch, *input_shape).
         corruption: Layer between input and encoder, active in training only, or None.
-        optimizer: Name of a Keras optimizer, or one, which is copied.
+        optimizer: Name of a Keras optimizer, or an optimizer, which is copied.
         loss: Any Keras loss of (clean input, reconstruction); None is "mse".
-        learning_rate: None is `usual_learning_rate` for an optimizer given by name, and else the
-            optimizer's own.
-        usual_learning_rate: See there; None is Keras's own of that optimizer.
+        learning_rate: None means `usual_learning_rate` for an optimizer given by name, and
+            otherwise the optimizer's own rate.
+        usual_learning_rate: See `learning_rate`; None means Keras's default for that optimizer.
         weights: None, or the path of a `.weights.h5` or `.keras` file.
-        jit_compile: True, False, or "auto": Keras chooses for the device.
+        jit_compile: True, False, or "auto", which chooses when `fit` knows the data.
         compile: False returns the model without optimizer and loss.
         name: Name of the model.
         model_class: `Autoencoder`, or a registered class derived from it.
@@ -105,21 +105,23 @@ def reconstruction_model(
     name: str = "reconstruction_model",
     **options,
 ) -> ReconstructionModel:
-    """A compiled `ReconstructionModel` of one network from inputs to reconstructions.
+    """A compiled `ReconstructionModel` from one network that maps inputs to reconstructions.
 
-    It is what `autoencoder` makes of an encoder and a decoder, with the same options.
+    It does what `autoencoder` does with an encoder and a decoder, and takes the same options.
     """
     inputs, x = _corrupted_input(network.input_shape[1:], corruption)
     return _compiled(ReconstructionModel(inputs, network(x), name=name), **options)
 
 
 def _corrupted_input(shape, corruption):
-    """The input of a model, and what its net sees of it."""
+    """The input of a model, and what its network sees of it."""
     x = inputs = keras.Input(shape, name="input")
     if corruption is None:
         return inputs, x
     if not isinstance(corruption, keras.layers.Layer):
         raise ValueError(f"`corruption` must be a Keras layer or None. Received: {corruption!r}")
+    # A copy, because models that share a layer would also share its noise. It is named, because
+    # `model.corruption` is found by its name.
     config = {**corruption.get_config(), "name": "corruption"}
     return inputs, type(corruption).from_config(config)(x)
 
@@ -135,11 +137,13 @@ def _compiled(
     compile=True,
 ):
     check_choice("jit_compile", jit_compile, ("auto", True, False))
+    # An optimizer object has a learning rate of its own, which the user chose.
     if learning_rate is None and isinstance(optimizer, str):
         learning_rate = usual_learning_rate
     loss = "mse" if loss is None else loss
     check_loss(loss)
     if check_flag("compile", compile):
+        # Keras passes the weights of `compute_metrics` only to `weighted_metrics`.
         errors = "weighted_metrics" if model.weighs_errors else "metrics"
         model.compile(
             optimizer=new_optimizer(optimizer, learning_rate),
@@ -161,6 +165,8 @@ def _functional(network, name: str, model_class):
             f"as a second one, and one output; begin a Sequential with keras.Input(shape). "
             f"Received: {network!r}"
         )
+    # A new model with the same layers: `model.encoder`, the scaling of pixels and files rely on its
+    # name and its class, which a Sequential made by a user does not have.
     return model_class(_joined(inputs[0], inputs[1:]), outputs[0], name=name)
 
 

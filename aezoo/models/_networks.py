@@ -1,27 +1,45 @@
-"""The choice between dense and convolutional networks, for families that take either."""
+"""The choice between dense and convolutional networks, for families that accept both."""
+
+from __future__ import annotations
+
+import dataclasses
 
 import keras
 
+from aezoo.layers.seeds import Seeds
 from aezoo.models.conv import conv_decoder, conv_encoder
 from aezoo.models.dense import dense_decoder, dense_encoder
 
-ARCHITECTURES = ("dense", "conv")
 
+@dataclasses.dataclass
+class Networks:
+    """The networks of one model between samples and vectors, seeded from one sequence."""
 
-def make_encoder(architecture, input_shape, units, hidden_units, filters, activation, seeds):
-    """A net from inputs to (batch, units)."""
-    if architecture == "dense":
-        net = dense_encoder(input_shape, units, hidden_units, activation, None, seeds)
-    else:
-        net = conv_encoder(input_shape, units, filters, activation, None, False, seeds)
-    return keras.Model(net.input, net.output, name="network")
+    architecture: str
+    input_shape: tuple[int, ...]
+    hidden_units: tuple[int, ...]
+    filters: tuple[int, ...]
+    activation: object
+    output_activation: object
+    seeds: Seeds
 
+    def encoder(self, units: int) -> keras.Model:
+        """From inputs to (batch, units)."""
+        if self.architecture == "dense":
+            net = dense_encoder(
+                self.input_shape, units, self.hidden_units, self.activation, None, self.seeds
+            )
+        else:
+            net = conv_encoder(
+                self.input_shape, units, self.filters, self.activation, None, False, self.seeds
+            )
+        return keras.Model(net.input, net.output, name="network")
 
-def make_decoder(
-    architecture, input_shape, units, hidden_units, filters, activation, output_activation, seeds
-):
-    """A net from (batch, units) to reconstructions."""
-    rest = (activation, output_activation)
-    if architecture == "dense":
-        return dense_decoder(input_shape, units, hidden_units, *rest, seeds)
-    return conv_decoder(input_shape, units, filters, *rest, False, seeds)
+    def decoder(self, units: int) -> keras.Model:
+        """From (batch, units) to reconstructions."""
+        activations = self.activation, self.output_activation
+        if self.architecture == "dense":
+            return dense_decoder(
+                self.input_shape, units, self.hidden_units, *activations, self.seeds
+            )
+        return conv_decoder(self.input_shape, units, self.filters, *activations, False, self.seeds)

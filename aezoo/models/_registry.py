@@ -1,4 +1,4 @@
-"""The register of the zoo: a factory is known by the name of its function."""
+"""The registry of the zoo: a factory is registered under the name of its function."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ Model = TypeVar("Model")
 def register(factory: Callable[P, Model]) -> Callable[P, Model]:
     """Adds a factory to the zoo under its own name.
 
-    A call is checked by the annotations of the factory (see `aezoo.inputs.annotations`).
+    Each call is checked against the annotations of the factory (see `aezoo.inputs.annotations`).
     `**shared` in its signature stands for the arguments that every model takes
-    (`aezoo.models._shared.Shared`) and that go on to `autoencoder`. Where `weights` is a tag or a
-    folder of pretrained weights, their card gives the arguments. The models that it returns
-    remember the call that made them, as `model.recipe` (`{"model": name, "arguments": {...}}`),
-    so that a run folder can tell it.
+    (`aezoo.models._shared.Shared`); they are passed on to `autoencoder`. If `weights` is a tag or a
+    folder of pretrained weights, their card gives the arguments. Each model stores the call that
+    made it as `model.recipe` (`{"model": name, "arguments": {...}}`), so that a run folder can
+    record it.
     """
     name, own = factory.__name__, inspect.signature(factory).parameters
     hints = complete_hints(factory)
     signature = complete_signature(factory, hints)
     PARAMETERS[name] = signature.parameters
-    defaults = {}  # annotations make something of them too, such as a function of "clip"
+    defaults = {}  # validated too: an annotation turns "clip" into a function
     if SHARED in own:
         defaults = {key: each.default for key, each in signature.parameters.items()}
 
@@ -66,6 +66,7 @@ def register(factory: Callable[P, Model]) -> Callable[P, Model]:
             unknown = next((key for key in kwargs if key not in signature.parameters), "")
             raise TypeError(f"{name}() {error}{nearest(unknown, list(own))}") from None
         for key, value in given.items():
+            # Comparing with an array gives an array, which the checks below cannot handle.
             if hasattr(value, "__array__") and np.ndim(value):
                 raise ValueError(f"`{key}` must not be an array. Received: {value!r}")
         folder = find_folder(name, given.get("weights"))
@@ -77,11 +78,12 @@ def register(factory: Callable[P, Model]) -> Callable[P, Model]:
                 "ones. Received: no input_shape"
             )
         arguments = validated(hints, {**defaults, **given})
+        # The dry run takes as long as building the model, so it is made for large models only.
         if _is_large(arguments):
             _check_size(factory, arguments, folder)
         try:
             model = factory(**arguments)
-        except Exception as error:  # each backend has its own for memory
+        except Exception as error:  # each backend has its own error for memory
             if not _OUT_OF_MEMORY.search(f"{type(error).__name__} {error}"):
                 raise
             raise _too_large(given, "the memory that is free") from error
@@ -96,9 +98,9 @@ def register(factory: Callable[P, Model]) -> Callable[P, Model]:
 
 
 def _by_name(signature, name, args, kwargs):
-    """The arguments of a call, those of the family by name.
+    """The arguments of a call, with those of the family passed by name.
 
-    Until release 0.3 they may be given by position, with a warning.
+    Until release 0.3 they may also be passed by position, with a warning.
     """
     parameters = signature.parameters.values()
     first = [each.name for each in parameters if each.kind is not inspect.Parameter.KEYWORD_ONLY]
@@ -112,13 +114,14 @@ def _by_name(signature, name, args, kwargs):
         f"`{name}` takes {', '.join(late)} by name, and by position only until release 0.3: "
         f"{name}(..., {named})",
         FutureWarning,
+        # Points to the line that called the factory, past `_by_name` and `build`.
         stacklevel=3,
     )
     return args[: len(first)], {**late, **kwargs}
 
 
 def _is_large(given) -> bool:
-    """Whether the sizes among the arguments could make a model of more than 2^24 weights or so."""
+    """Whether the sizes in the arguments could give a model of more than about 2^24 weights."""
     values = keras.tree.flatten([value for key, value in given.items() if key != "seed"])
     shape = given.get("input_shape")
     with contextlib.suppress(TypeError):
@@ -127,12 +130,12 @@ def _is_large(given) -> bool:
 
 
 def _check_size(factory, given, folder) -> None:
-    """Refuses a model that is larger than the memory, or than the pretrained weights it is of.
+    """Refuses a model that is larger than the memory or than its pretrained weights.
 
-    Such a process would take gigabytes until it is killed. What else may be wrong with the
-    arguments is said when the model is made.
+    Otherwise the process would take gigabytes until it is killed. Other errors in the arguments
+    are reported when the model is made.
     """
-    seed = given.get("seed") or 0  # None would be drawn, and nothing is computed here
+    seed = given.get("seed") or 0  # for None a seed would be drawn, and nothing is computed here
     arguments = {**given, "weights": None, "compile": False, "seed": seed}
     try:
         needed = sizes_of(lambda: factory(**arguments))
@@ -147,6 +150,7 @@ def _check_size(factory, given, folder) -> None:
 
 
 def _too_large(given, what) -> ValueError:
+    # Only the arguments that are sizes: the others did not make the model too large.
     sizes = {
         key: value
         for key, value in given.items()
@@ -183,14 +187,14 @@ def create(name: str, *args, **kwargs):
 
     Args:
         name: One of `list_models()`.
-        *args: Given to the factory.
-        **kwargs: Given to the factory.
+        *args: Passed to the factory.
+        **kwargs: Passed to the factory.
 
     Returns:
-        A compiled `Autoencoder`.
+        A compiled model.
 
     Raises:
-        ValueError: if there is no such model; the sentence names the nearest.
+        ValueError: if there is no such model; the message names the nearest ones.
 
     Example:
 

@@ -29,16 +29,16 @@ Jit = Annotated[bool | Literal["auto"], BeforeValidator(_jit), "one of 'auto', T
 
 
 class Shared(TypedDict, total=False):
-    """What `**shared` of a factory stands for; it goes on to `aezoo.autoencoder`.
+    """The arguments behind `**shared` in a factory; they are passed on to `aezoo.autoencoder`.
 
     Args:
-        weights: None, the tag of pretrained weights (`aezoo.list_weights` names them), a folder
+        weights: None, the tag of pretrained weights (`aezoo.list_weights` lists them), a folder
             of `aezoo.save_pretrained`, or the path of a `.weights.h5` or `.keras` file.
-        optimizer: Name of a Keras optimizer, or one, which is copied.
+        optimizer: Name of a Keras optimizer, or an optimizer, which is copied.
         loss: Keras loss of (clean input, reconstruction); None is "mse".
-        learning_rate: None is the model's usual one for an optimizer given by name, and else the
-            optimizer's own.
-        jit_compile: True, False, or "auto", which chooses by the data in `fit`.
+        learning_rate: None means the usual rate of the model for an optimizer given by name, and
+            otherwise the optimizer's own rate.
+        jit_compile: True, False, or "auto", which chooses when `fit` knows the data.
         compile: False returns the model without optimizer and loss.
         name: Name of the model.
     """
@@ -63,17 +63,17 @@ DEFAULTS = {
 
 
 def complete_hints(factory) -> dict[str, object]:
-    """The annotations of all arguments of a factory, the shared ones too."""
+    """The annotations of all arguments of a factory, including the shared ones."""
     try:
         hints = hints_of(factory)
-    except NameError:  # of a user's factory, whose annotations name what only a checker imports
+    except NameError:  # a user's factory, with annotations that are imported for type checkers only
         return {}
     shared = hints_of(Shared) if hints.pop(SHARED, None) is not None else {}
     return {**shared, **hints}
 
 
 def complete_signature(factory, hints: dict) -> inspect.Signature:
-    """The signature of a factory with the shared arguments by name, and its `complete_hints`."""
+    """The signature of a factory with the shared arguments, from its `complete_hints`."""
     parameters = dict(inspect.signature(factory).parameters)
     if parameters.pop(SHARED, None) is not None:
         for key, default in {**DEFAULTS, "name": factory.__name__}.items():
@@ -87,7 +87,7 @@ def complete_signature(factory, hints: dict) -> inspect.Signature:
 
 
 def complete_docstring(factory) -> str | None:
-    """The docstring of a factory, with the texts of the shared arguments behind its own."""
+    """The docstring of a factory, with the texts of the shared arguments after its own."""
     text = inspect.getdoc(factory)
     if not text or SHARED not in inspect.signature(factory).parameters:
         return text

@@ -18,11 +18,11 @@ from aezoo.inputs.annotations import (
     SizesOrEmpty,
 )
 from aezoo.layers._draws import EvaluationDraws
-from aezoo.layers.reporting import add_penalty, reporting
+from aezoo.layers.reporting import add_penalty, report, reporting
 from aezoo.layers.seeds import Seeds
 from aezoo.model_classes.generative import GenerativeAutoencoder
 from aezoo.models._build import autoencoder
-from aezoo.models._networks import make_decoder, make_encoder
+from aezoo.models._networks import Networks
 from aezoo.models._registry import register
 from aezoo.models._shared import Shared
 
@@ -45,12 +45,11 @@ def adversarial_ae(
     """An autoencoder whose codes a discriminator pushes towards a standard normal prior.
 
     Minimises the mean squared error of the reconstruction plus `adversarial_weight` times the
-    cross-entropy of taking codes for draws of the prior; beside it a discriminator
-    minimises the cross-entropy of telling them apart. The gradient is reversed between the
-    two, so that one optimizer makes one step of both. History has `discriminator_accuracy`,
-    0.5 where this small discriminator can tell nothing; a classifier that is trained afterwards
-    still tells codes from draws. On JAX it is left out, as Keras does not keep the
-    metrics of layers there.
+    cross-entropy of taking codes for draws from the prior. At the same time a discriminator
+    minimises the cross-entropy of telling codes from draws. The gradient is reversed between the
+    two, so that one optimizer trains both in one step. History has `discriminator_accuracy`, which
+    is 0.5 if this small discriminator cannot tell them apart; a classifier that is trained
+    afterwards still can.
 
     Args:
         input_shape: Shape of one sample, any rank for "dense".
@@ -58,7 +57,7 @@ def adversarial_ae(
         architecture: "dense", or "conv" for images and series.
         hidden_units: For "dense": units of the encoder's hidden layers; the decoder mirrors
             them.
-        filters: For "conv": channels of the stages, each of which halves the size.
+        filters: For "conv": channels of the stages; each stage halves the size.
         activation: Keras activation of the hidden layers.
         discriminator_units: Units of the discriminator's hidden layers.
         adversarial_weight: Weight of the encoder's loss against the discriminator.
@@ -84,24 +83,15 @@ def adversarial_ae(
         Neural Networks" (gradient reversal), https://arxiv.org/abs/1505.07818
     """
     seeds = Seeds(seed)
-    net = make_encoder(
-        architecture, input_shape, latent_dim, hidden_units, filters, activation, seeds
+    nets = Networks(
+        architecture, input_shape, hidden_units, filters, activation, output_activation, seeds
     )
+    net = nets.encoder(latent_dim)
     starts = [seeds() for _ in range(len(discriminator_units) + 1)]
     prior = AdversarialPrior(discriminator_units, adversarial_weight, starts, seeds(), name="prior")
-    decoder = make_decoder(
-        architecture,
-        input_shape,
-        latent_dim,
-        hidden_units,
-        filters,
-        activation,
-        output_activation,
-        seeds,
-    )
     return autoencoder(
         keras.Model(net.input, prior(net.output), name="encoder"),
-        decoder,
+        nets.decoder(latent_dim),
         model_class=GenerativeAutoencoder,
         **shared,
     )
@@ -109,10 +99,10 @@ def adversarial_ae(
 
 @keras.saving.register_keras_serializable("aezoo")
 class AdversarialPrior(layers.Layer):
-    """Passes codes on and adds the losses of a discriminator and of the encoder against it.
+    """Returns codes unchanged, and trains a discriminator and the encoder against each other.
 
-    The gradient of the one loss is reversed between the two, so that one backward pass
-    serves both.
+    One loss serves both: its gradient is reversed between the two, so that one backward pass is
+    enough.
     """
 
     def __init__(self, units, weight, starts=None, seed=None, **kwargs):
@@ -126,7 +116,7 @@ class AdversarialPrior(layers.Layer):
                 size,
                 activation,
                 kernel_initializer=keras.initializers.GlorotUniform(start),
-                dtype=self.variable_dtype,  # the exponential in `reverse` is too large for less
+                dtype=self.variable_dtype,  # the exponential in `reverse` overflows half precision
                 name=f"dense_{i}",
             )
             for i, ((size, activation), start) in enumerate(
@@ -134,9 +124,7 @@ class AdversarialPrior(layers.Layer):
             )
         ]
         self.evaluation = EvaluationDraws()
-        self.accuracy = None
-        if keras.backend.backend() != "jax":
-            self.accuracy = keras.metrics.Mean(name="discriminator_accuracy")
+        self.accuracy = keras.metrics.Mean(name="discriminator_accuracy")
 
     def build(self, input_shape):
         for layer in self.discriminator:
@@ -155,24 +143,26 @@ class AdversarialPrior(layers.Layer):
             self.score(ops.concatenate([draws, self.reverse(precise)]))[:, 0], 2
         )
         add_penalty(self, ops.softplus(-of_draws) + ops.softplus(of_codes))
-        if self.accuracy is not None:
-            right = ops.concatenate([of_draws > 0, of_codes < 0])
-            self.accuracy.update_state(ops.cast(right, "float32"))
+        right = ops.concatenate([of_draws > 0, of_codes < 0])
+        report(self.accuracy, ops.cast(right, "float32"))
         return code
 
     def reverse(self, code):
-        """The code itself, whose gradient is reversed on its way back.
+        """Returns the code unchanged, and reverses its gradient in the backward pass.
 
-        It is scaled as well: from that of softplus(score), which vanishes where the
-        discriminator is sure, to `weight` times that of softplus(-score), which does not.
+        The gradient is scaled as well: from the gradient of softplus(score), which vanishes where
+        the discriminator is sure, to `weight` times the gradient of softplus(-score), which does
+        not.
         """
+        # The derivatives are sigmoid(score) and -sigmoid(-score) = -sigmoid(score) exp(-score), so
+        # the scale has the exponential. The score is clipped so that the exponential is finite.
         score = ops.clip(self.score(ops.stop_gradient(code)), -20, 20)
         scale = ops.stop_gradient(self.weight * ops.exp(-score))
         fixed = ops.stop_gradient(code)
         return fixed + scale * (fixed - code)  # exact, however large the scale
 
     def score(self, code):
-        """The discriminator's logit that codes (batch, latent_dim) are draws of the prior."""
+        """The discriminator's logit that codes (batch, latent_dim) are draws from the prior."""
         for layer in self.discriminator:
             code = layer(code)
         return code

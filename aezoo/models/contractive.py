@@ -9,7 +9,7 @@ from keras import layers, ops
 
 from aezoo.inputs.annotations import Activation, AnyShape, NonNegative, Seed, Size, SizesOrEmpty
 from aezoo.layers._draws import EvaluationDraws
-from aezoo.layers.reporting import add_penalty, reporting
+from aezoo.layers.reporting import add_penalty, report, reporting
 from aezoo.layers.seeds import Seeds
 from aezoo.model_classes.autoencoder import Autoencoder
 from aezoo.models._build import autoencoder
@@ -17,7 +17,7 @@ from aezoo.models._registry import register
 from aezoo.models._shared import Shared
 from aezoo.models.dense import dense_decoder
 
-SLOPES = {  # of each activation, told from its output
+SLOPES = {  # the derivative of each activation, from its output
     "sigmoid": lambda h: h * (1 - h),
     "tanh": lambda h: 1 - h * h,
     "relu": lambda h: ops.cast(h > 0, h.dtype),
@@ -40,23 +40,22 @@ def contractive_ae(
     """A fully connected autoencoder whose code resists small changes of the input.
 
     Minimises the mean squared error of the reconstruction plus `penalty_weight` times the
-    squared Frobenius norm of the encoder's Jacobian, divided by the number of elements of
-    the input, as the error is. With one layer the norm has a closed form; with
-    `hidden_units` it is estimated without bias by one random direction a sample (Hutchinson),
-    fixed in evaluation. History has `contraction`, the mean squared norm, and
-    `relative_contraction`, which is divided by the variance of the code: the decoder is not tied
-    to the encoder, so that a smaller code lowers the first and not the second. On JAX they are
-    left out, as Keras does not keep the metrics of layers there.
+    squared Frobenius norm of the encoder's Jacobian. Like the error, the norm is divided by the
+    number of elements of the input. With one layer it has a closed form. With `hidden_units` it is
+    estimated without bias from one random direction per sample (Hutchinson), which is fixed in
+    evaluation. History has `contraction`, the mean squared norm, and `relative_contraction`, the
+    same divided by the variance of the code. The decoder is not tied to the encoder, so that a code
+    of smaller scale lowers the first and not the second.
 
     Args:
-        input_shape: Shape of one sample, any rank; inner nets see it flattened.
+        input_shape: Shape of one sample, any rank; it is flattened inside.
         latent_dim: Size of the code.
-        penalty_weight: Of the squared norm of the Jacobian.
+        penalty_weight: Weight of the squared norm of the Jacobian.
         hidden_units: Units of the encoder's hidden layers; the decoder mirrors them.
         activation: "sigmoid", "tanh", "relu" or "linear", of the hidden layers and the code.
         output_activation: Keras activation of the reconstruction: "sigmoid" for pixels
             and other data in [0, 1], None for standardised columns.
-        seed: Integer that fixes initial weights and directions, or None.
+        seed: Integer that fixes initial weights and random directions, or None.
 
     Returns:
         A compiled `Autoencoder`, codes (batch, latent_dim).
@@ -93,7 +92,7 @@ def contractive_ae(
 
 @keras.saving.register_keras_serializable("aezoo")
 class RelativeContraction(keras.metrics.Metric):
-    """The mean squared norm of the Jacobian, divided by the variance of the code, all units summed.
+    """The mean squared norm of the Jacobian divided by the variance of the code, summed over units.
 
     Args:
         units: Size of the code.
@@ -138,8 +137,8 @@ class RelativeContraction(keras.metrics.Metric):
 class ContractiveLayers(layers.Layer):
     """Dense layers that add the squared norm of their Jacobian to the loss.
 
-    The derivative along a direction goes through the layers beside the values; with one layer
-    the norm is sum_j slope_j^2 sum_i kernel_ij^2.
+    The derivative along a direction goes through the layers together with the values. With one
+    layer, the norm is sum_j slope_j^2 sum_i kernel_ij^2.
     """
 
     def __init__(self, units, activation, penalty_weight, starts=None, seed=None, **kwargs):
@@ -160,10 +159,8 @@ class ContractiveLayers(layers.Layer):
             )
         ]
         self.evaluation = EvaluationDraws()
-        self.contraction = None
-        if keras.backend.backend() != "jax":
-            self.contraction = keras.metrics.Mean(name="contraction")
-            self.relative = RelativeContraction(self.units[-1])
+        self.contraction = keras.metrics.Mean(name="contraction")
+        self.relative = RelativeContraction(self.units[-1])
 
     def build(self, input_shape):
         for layer in self.dense:
@@ -179,6 +176,7 @@ class ContractiveLayers(layers.Layer):
         if len(self.dense) == 1:
             (layer,) = self.dense
             code = layer(x)
+            # Row j of the Jacobian is slope_j times column j of the kernel.
             norms = ops.sum(ops.square(layer.kernel), 0)
             squares = ops.sum(ops.square(slope(code)) * norms, -1)
         else:
@@ -187,15 +185,16 @@ class ContractiveLayers(layers.Layer):
                 direction = keras.random.normal(shape, dtype=x.dtype, seed=self.seed_generator)
             else:
                 direction = ops.cast(self.evaluation.normal(shape[0], size), x.dtype)
+            # For r from N(0, I) the expectation of |J r|^2 is the squared norm of J. This costs one
+            # more pass, and not one per unit of the code.
             code = x
             for layer in self.dense:
                 code = layer(code)
                 direction = ops.matmul(direction, layer.kernel) * slope(code)
             squares = ops.sum(ops.square(direction), -1)
         add_penalty(self, squares, self.penalty_weight / size)
-        if self.contraction is not None:
-            self.contraction.update_state(squares)
-            self.relative.update_state(squares, code)
+        report(self.contraction, squares)
+        report(self.relative, squares, code)
         return code
 
     def get_config(self):

@@ -32,11 +32,10 @@ def conv_ae(
 ) -> Autoencoder:
     """A convolutional autoencoder of strided convolutions and their mirror.
 
-    Minimises the mean squared error of the reconstruction. Each number in `filters` is
-    one stage: a convolution of stride 2, batch normalisation and activation, which
-    halves height and width (rounded up); the decoder mirrors it with transposed
-    convolutions whose kernel is twice their stride, so that they overlap evenly, and
-    crops what odd sizes left over.
+    Minimises the mean squared error of the reconstruction. Each number in `filters` is one stage: a
+    convolution of stride 2, batch normalisation and activation. A stage halves height and width,
+    rounded up. The decoder mirrors the stages with transposed convolutions whose kernel is twice
+    their stride, so that they overlap evenly, and crops the rows and columns that odd sizes add.
 
     Args:
         input_shape: (height, width, channels) of an image or (steps, channels) of a
@@ -47,7 +46,7 @@ def conv_ae(
         latent_activation: Keras activation of the code; None is linear.
         output_activation: Keras activation of the reconstruction: "sigmoid" for pixels
             and other data in [0, 1], None for standardised series.
-        spatial_code: False has a code (latent_dim,) from a dense layer; True has a code
+        spatial_code: False gives a code (latent_dim,) from a dense layer; True gives a code
             (height / 2^stages, width / 2^stages, latent_dim) from a convolution.
         seed: Integer that fixes the initial weights, or None.
 
@@ -89,7 +88,9 @@ def conv_encoder(
     convolution = {2: layers.Conv1D, 3: layers.Conv2D}[len(input_shape)]
     x = inputs = keras.Input(input_shape, name="input")
     for i, channels in enumerate(filters):
+        # A large kernel costs little where the input has few channels.
         kernel_size = 5 if i == 0 else 3
+        # No bias: the batch normalisation that follows would cancel it.
         x = convolution(
             channels, kernel_size, 2, "same", use_bias=False, name=f"down_{i}", **_start(seeds)
         )(x)
@@ -108,6 +109,7 @@ def conv_decoder(
 ):
     """The net from codes to images or series."""
     *sizes, output_channels = input_shape
+    # Each stage of the encoder rounds up; rounding up once at the end gives the same.
     small = [math.ceil(size / 2 ** len(filters)) for size in sizes]
     convolution = {1: layers.Conv1D, 2: layers.Conv2D}[len(sizes)]
     transposed = {1: layers.Conv1DTranspose, 2: layers.Conv2DTranspose}[len(sizes)]
@@ -123,6 +125,8 @@ def conv_decoder(
         x = layers.Reshape((*small, filters[-1]), name="unflatten")(x)
     x = _normalise(x, activation, "expand")
     for i, channels in enumerate(filters[-2::-1]):
+        # A kernel of 4 at a stride of 2 puts the same number of values on every pixel. The usual 3
+        # does not, and leaves a checkerboard (Odena, Dumoulin, Olah, 2016).
         x = transposed(channels, 4, 2, "same", use_bias=False, name=f"up_{i}", **_start(seeds))(x)
         x = _normalise(x, activation, f"up_{i}")
     x = transposed(output_channels, 4, 2, "same", name="output", **_start(seeds))(x)
@@ -132,12 +136,15 @@ def conv_decoder(
 
 
 def _normalise(x, activation, name):
+    # Keras's momentum, .99, averages over hundreds of steps, which is more than an epoch of a small
+    # data set: the statistics would be those of weights that changed long ago.
     x = layers.BatchNormalization(momentum=0.9, name=f"{name}_normalisation")(x)
     return layers.Activation(activation, name=f"{name}_activation")(x)
 
 
 def crop(x, sizes, name):
     """The first `sizes` elements of each spatial axis."""
+    # The way down rounds odd sizes up, so the way up returns rows or columns too many.
     surplus = [have - want for have, want in zip(x.shape[1:-1], sizes, strict=True)]
     if not any(surplus):
         return x

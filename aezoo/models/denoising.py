@@ -45,18 +45,18 @@ def denoising_ae(
     """An autoencoder that learns to take noise away.
 
     Minimises the mean squared error between the clean input and the reconstruction of
-    its corrupted copy, which is drawn anew in every step. `model.corrupt(x)` shows the
+    its corrupted copy; the corruption is drawn again in every step. `model.corrupt(x)` shows the
     corruption and `model.reconstruct(noisy)` denoises. Validation data are corrupted
     once, with a fixed seed, so that `val_loss` is the error of denoising.
 
     Args:
-        input_shape: Shape of one sample, as `conv_ae` or `dense_ae` take it.
+        input_shape: Shape of one sample, as in `conv_ae` or `dense_ae`.
         latent_dim: Size of the code.
         architecture: "conv", "dense", or None: "conv" for images and series, "dense"
             for vectors.
         corruption: "gaussian", "masking", "salt_and_pepper", "affine", a Keras layer, or
             None for training on (noisy, clean) pairs of your own. "affine" moves, turns and
-            stretches images: its codes serve a classifier best.
+            stretches images: codes that are learnt with it serve a classifier best.
         level: Standard deviation of gaussian noise in units of the data, the share of
             values that "masking" and "salt_and_pepper" replace, or the strength of
             "affine", see `AffineCorruption`.
@@ -89,6 +89,8 @@ def denoising_ae(
     if architecture is None:
         architecture = "conv" if len(input_shape) in (2, 3) else "dense"
     seeds = Seeds(seed)
+    # A seed is taken even if the corruption is None, so that the initial weights of one `seed` are
+    # the same with any noise.
     corruption = make_corruption(corruption, level, clip, seeds())
     if architecture == "conv":
         net = (input_shape, latent_dim, filters, activation)

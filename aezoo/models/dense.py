@@ -32,10 +32,10 @@ def dense_ae(
     Minimises the mean squared error of the reconstruction.
 
     Args:
-        input_shape: Shape of one sample, any rank; inner nets see it flattened.
+        input_shape: Shape of one sample, any rank; it is flattened inside.
         latent_dim: Size of the code.
         hidden_units: Units of the encoder's hidden layers, from the input inwards; the
-            decoder mirrors them. `()` has one layer each way.
+            decoder mirrors them. With `()` each of the two has one layer.
         activation: Keras activation of the hidden layers.
         latent_activation: Keras activation of the code; None is linear.
         output_activation: Keras activation of the reconstruction: "sigmoid" for pixels
@@ -88,6 +88,8 @@ def dense_decoder(input_shape, latent_dim, hidden_units, activation, output_acti
     x = _dense(size, None, seeds, "output")(x)
     if len(input_shape) > 1:
         x = layers.Reshape(input_shape, name="unflatten")(x)
+    # A separate layer, because under a mixed policy only the reconstruction is float32: in half
+    # precision the loss would not see small errors.
     x = layers.Activation(output_activation, dtype=output_dtype(), name="reconstruction")(x)
     return keras.Model(inputs, x, name="decoder")
 

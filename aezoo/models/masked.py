@@ -22,29 +22,28 @@ from aezoo.layers.patches import (
     join_patches,
     padded_grid,
 )
+from aezoo.layers.reporting import collecting, drawing, hand_over, handed_over
 from aezoo.layers.seeds import Seeds, output_dtype
 from aezoo.layers.transformer import dense, transformer_block
 from aezoo.model_classes.autoencoder import Autoencoder
 from aezoo.model_classes.compiling import check_loss
+from aezoo.model_classes.reconstruction_model import outputs_of
 from aezoo.models._build import autoencoder
 from aezoo.models._registry import register
 from aezoo.models._shared import Loss, Shared
 
-SMALLEST_VARIANCE = 0.01  # of a patch, where errors are measured in its own contrast
+SMALLEST_VARIANCE = 0.01  # of a patch, if errors are divided by the variance of their patch
 
 
 @keras.saving.register_keras_serializable("aezoo")
 class MaskedLoss(keras.losses.Loss):
-    """A loss of pixels, averaged over the masked ones; the model that is compiled tells which.
+    """A loss of pixels, and the weights by which a `MaskedAutoencoder` averages it.
 
     Args:
-        loss: Name of a Keras loss, or one.
+        loss: Name of a Keras loss, or a Keras loss.
         visible_weight: Weight of the average over visible pixels.
         normalize_patches: Whether errors are divided by the variance of their patch.
     """
-
-    patch_size = None
-    pixel_mask = None
 
     def __init__(
         self, loss, visible_weight=0.0, normalize_patches=False, name="masked_loss", **kwargs
@@ -54,28 +53,50 @@ class MaskedLoss(keras.losses.Loss):
         self.visible_weight, self.normalize_patches = visible_weight, normalize_patches
 
     def call(self, y_true, y_pred):
-        values = getattr(self.loss, "call", self.loss)(y_true, y_pred)
-        if self.normalize_patches:
-            values = values / self.variance(y_true)
-        mask = self.pixel_mask(y_true.shape[1:]) if self.pixel_mask else None
-        if mask is None:
-            return values
-        mask = ops.cast(mask[..., 0], values.dtype)
-        share = ops.mean(mask)
-        weights = mask / ops.maximum(share, 1e-6)
-        weights += self.visible_weight * (1 - mask) / ops.maximum(1 - share, 1e-6)
-        return values * weights
+        return getattr(self.loss, "call", self.loss)(y_true, y_pred)
 
-    def variance(self, images):
-        """The variance of the patch of each pixel, (batch, height, width)."""
-        patches = cut_patches(images, self.patch_size)
-        variance = ops.var(patches, -1, keepdims=True) + SMALLEST_VARIANCE
-        pixels = ops.repeat(variance, self.patch_size**2, -1)
-        return join_patches(pixels, images.shape[1:3], self.patch_size)[..., 0]
+    def weights(self, clean, mask, patch_size):
+        """The weight of each pixel, (batch, height, width), or None if all count the same.
+
+        Args:
+            clean: Images (batch, height, width, channels).
+            mask: 1 where a patch was left out (batch, patches), or None if none was left out.
+            patch_size: Height and width of a patch.
+        """
+        weights = None
+        if mask is not None:
+            mask = of_pixels(mask, clean.shape[1:3], patch_size)
+            # Keras averages over all pixels; dividing by the share of a part gives its own mean.
+            share = ops.mean(mask)
+            weights = mask / ops.maximum(share, 1e-6)
+            weights += self.visible_weight * (1 - mask) / ops.maximum(1 - share, 1e-6)
+        if self.normalize_patches:
+            variance = ops.var(cut_patches(clean, patch_size), -1) + SMALLEST_VARIANCE
+            contrast = 1 / of_pixels(variance, clean.shape[1:3], patch_size)
+            weights = contrast if weights is None else weights * contrast
+        return weights
 
     def get_config(self):
         config = {"visible_weight": self.visible_weight, "loss": keras.losses.serialize(self.loss)}
         return {**super().get_config(), **config, "normalize_patches": self.normalize_patches}
+
+
+def of_pixels(values, size, patch_size):
+    """Gives the values of patches (batch, patches) to their pixels (batch, height, width)."""
+    # In the dtype of the loss, because half precision is too coarse for the share of the mask.
+    values = ops.cast(values, keras.config.floatx())
+    pixels = ops.repeat(values[..., None], patch_size**2, -1)
+    return join_patches(pixels, size, patch_size)[..., 0]
+
+
+def _both(weights, sample_weight):
+    """Weights of pixels (batch, height, width) times `sample_weight`; either may be None."""
+    if weights is None or sample_weight is None:
+        return sample_weight if weights is None else weights
+    sample_weight = ops.cast(sample_weight, weights.dtype)
+    if len(sample_weight.shape) < 3:
+        sample_weight = ops.reshape(sample_weight, (-1, 1, 1))
+    return weights * sample_weight
 
 
 WHOLE = 16  # one in this many samples is not masked in training, so that whole images are learnt
@@ -99,14 +120,14 @@ def masked_ae(
     seed: Seed = None,
     **shared: Unpack[Shared],
 ) -> MaskedAutoencoder:
-    """A small vision transformer that sees a quarter of the patches and draws the others.
+    """A small vision transformer that sees a quarter of the patches and fills in the others.
 
-    Minimises the mean squared error on the masked patches, plus `visible_weight` times that
-    on the visible ones. In training the encoder takes the visible patches alone; otherwise
-    it takes all, which it learns from one sample of sixteen that is not masked, one at least of
-    a batch of two or more. The paper does
-    without both (`visible_weight=0`), and does not reconstruct whole images. Made for
-    features: `features` pools the code to one vector.
+    Minimises the mean squared error on the masked patches plus `visible_weight` times the error
+    on the visible ones. In training the encoder gets only the visible patches; otherwise it gets
+    all of them. To learn this, one sample in sixteen is not masked in training, and at least one in
+    a batch of two or more. The paper does without both (`visible_weight=0`), and does not
+    reconstruct whole images. The model is made for features: `features` pools the code to one
+    vector.
 
     Args:
         input_shape: (height, width, channels), any sizes; padded to whole patches inside.
@@ -114,12 +135,12 @@ def masked_ae(
         patch_size: Height and width of a patch.
         mask_ratio: Share of the patches that the encoder does not see in training.
         depth: Transformer blocks of the encoder.
-        heads: Heads of attention.
+        heads: Attention heads of each block.
         decoder_dim: Size of a token of the decoder.
         decoder_depth: Transformer blocks of the decoder.
         visible_weight: Weight of the error on visible patches; 0 masks every sample.
-        normalize_patches: Whether the error of a patch is measured in its own contrast,
-            which costs the reconstruction and may serve the features.
+        normalize_patches: Whether the error of a patch is divided by the variance of the patch,
+            which makes reconstructions worse and may make features better.
         output_activation: Keras activation of the reconstruction: "sigmoid" for pixels
             and other data in [0, 1], None for any other.
         loss: Keras loss of (clean input, reconstruction); None is "mse".
@@ -145,6 +166,7 @@ def masked_ae(
         Learners", https://arxiv.org/abs/2111.06377
     """
     check_loss(loss or "mse")
+    # An image that is smaller than a patch is one patch.
     patch_size = min(patch_size, *input_shape[:2])
     grid, seeds = padded_grid(input_shape[:2], patch_size), Seeds(seed)
     inputs = keras.Input(input_shape, name="input")
@@ -180,7 +202,7 @@ def masked_ae(
 class MaskedAutoencoder(Autoencoder):
     """An autoencoder that is trained on masked patches, made by `masked_ae`.
 
-    `mse` in history is that of the masked patches, but on JAX that of all.
+    `mse` in history is the error on the masked patches.
 
     Example:
 
@@ -195,30 +217,29 @@ class MaskedAutoencoder(Autoencoder):
         """The layer that masks patches."""
         return self.encoder.get_layer("mask")
 
-    drawing_layer = mask_layer
     weighs_errors = True
 
     @property
     def patch_size(self) -> int:
         return self.encoder.get_layer("cut").patch_size
 
-    def call(self, inputs, training=None, mask=None):
+    def forward(self, inputs, training=None, mask=None):
         if not training or not self.learns_whole:
-            return super().call(inputs, training=training, mask=mask)
+            return super().forward(inputs, training, mask)
         count = self._whole(ops.shape(inputs)[0])
         if isinstance(count, int) and not count:
-            return super().call(inputs, training=training, mask=mask)
+            return super().forward(inputs, training, mask)
         masked = self.encoder(inputs[count:], training=True)
-        hidden = self.mask_layer.mask
         codes = ops.concatenate([self.encoder(inputs[:count], training=False), masked])
-        if hidden is not None:
+        hidden = handed_over("mask")
+        if hidden is not None:  # of the masked samples, which follow the whole ones
             none = ops.zeros((count, hidden.shape[1]), hidden.dtype)
-            self.mask_layer.mask = ops.concatenate([none, hidden])
+            hand_over(mask=ops.concatenate([none, hidden]))
         return self.decoder(codes, training=True)
 
     @staticmethod
     def _whole(batch):
-        """How many samples of a batch are not masked: one at least, but never the only one."""
+        """How many samples of a batch are not masked: at least one, but none in a batch of one."""
         if isinstance(batch, int):
             return min(max(batch // WHOLE, 1), batch - 1)
         return ops.minimum(ops.maximum(batch // WHOLE, 1), batch - 1)
@@ -229,7 +250,7 @@ class MaskedAutoencoder(Autoencoder):
         return getattr(self.loss, "visible_weight", 1) > 0
 
     def features(self, x, batch_size: int = 256):
-        """One vector for each sample: the mean of its tokens.
+        """One vector per sample: the mean of its tokens.
 
         Args:
             x: Array (samples, height, width, channels), or a dataset of batches of it.
@@ -244,7 +265,7 @@ class MaskedAutoencoder(Autoencoder):
         return self.encode(x, batch_size).mean(1)
 
     def fill_in(self, x, seed: int | None = None):
-        """What the encoder sees of `x` in training, and what the model makes of it.
+        """What the encoder sees of `x` in training, and how the model fills in the rest.
 
         Args:
             x: Array (samples, height, width, channels), not too large.
@@ -258,36 +279,24 @@ class MaskedAutoencoder(Autoencoder):
             ValueError: if shape or dtype do not fit the model.
         """
         x = ops.convert_to_tensor(to_numpy(scale_pixels(self._checked(self, x))))
-        layer = self.mask_layer
-        layer.evaluation.begin(int(np.random.default_rng(seed).integers(2**30)))
-        layer.drawing = True
-        try:
-            filled = self(x, training=False)
-            mask = self.pixel_mask(x.shape[1:])
-        finally:
-            layer.drawing = False
+        self.mask_layer.evaluation.begin(int(np.random.default_rng(seed).integers(2**30)))
+        with drawing(), collecting() as outputs:
+            filled = self.forward(x, training=False)
+        mask = of_pixels(outputs["mask"], x.shape[1:3], self.patch_size)[..., None]
         seen = x * (1 - mask)
         return to_numpy(seen + 0.5 * mask), to_numpy(seen + filled * mask)
 
-    def pixel_mask(self, shape):
-        """1 where the last call masked, (batch, height, width, 1); None where it did not."""
-        mask = self.mask_layer.mask
-        if mask is None:
-            return None
-        pixels = ops.repeat(mask[..., None], self.patch_size**2, -1)
-        return join_patches(pixels, shape[:2], self.patch_size)
-
-    def compile(self, *args, **options):
-        super().compile(*args, **options)
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         if isinstance(self.loss, MaskedLoss):
-            self.loss.patch_size, self.loss.pixel_mask = self.patch_size, self.pixel_mask
+            mask = outputs_of(y_pred).get("mask")
+            weights = self.loss.weights(self._target(x, y), mask, self.patch_size)
+            sample_weight = _both(weights, sample_weight)
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        mask = None if keras.backend.backend() == "jax" else self.pixel_mask(y_pred.shape[1:])
-        if mask is not None:
-            mask = mask[..., 0]
-            if sample_weight is not None:
-                weights = ops.cast(sample_weight, mask.dtype)
-                mask *= ops.reshape(weights, (-1, 1, 1)) if len(weights.shape) < 3 else weights
-            sample_weight = mask
-        return super().compute_metrics(x, y, y_pred, sample_weight)
+        outputs = outputs_of(y_pred)
+        if "mask" in outputs:
+            size = outputs["reconstruction"].shape[1:3]
+            mask = of_pixels(outputs["mask"], size, self.patch_size)
+            sample_weight = _both(mask, sample_weight)
+        return super().compute_metrics(x, y, outputs, sample_weight)

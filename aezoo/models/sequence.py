@@ -36,17 +36,17 @@ def sequence_ae(
 ) -> SequenceAutoencoder:
     """An autoencoder of series with one code for the whole of each.
 
-    Minimises the mean squared error of the reconstruction over the steps that are there.
-    Series of different lengths come padded at the end, all features of a step at
-    `mask_value`; `keras.utils.pad_sequences(series, dtype="float32", padding="post",
-    value=mask_value)` makes them so. Neither encoder nor errors look at padded steps.
+    Minimises the mean squared error of the reconstruction over the steps that are not padded.
+    Series of different lengths must be padded at the end, with all features of a padded step at
+    `mask_value`, as `keras.utils.pad_sequences(series, dtype="float32", padding="post",
+    value=mask_value)` does. The encoder and the errors ignore padded steps.
 
     Args:
         input_shape: (steps, features); further axes are features too.
         latent_dim: Size of the code.
         architecture: "recurrent" (GRU), "conv", or "attention" (two transformer blocks).
-        units: Width of the hidden layers; of a stage of "conv", half of it in the first.
-        mask_value: What padded steps hold, or None where there are none.
+        units: Width of the hidden layers; the first stage of "conv" has half of it.
+        mask_value: Value of padded steps, or None if there are none.
         output_activation: Keras activation of the reconstruction; None for standardised
             series, "sigmoid" for data in [0, 1].
         seed: Integer that fixes the initial weights, or None.
@@ -117,12 +117,15 @@ def _recurrent_encoder(x, mask, latent_dim, units, seeds):
 
 def _recurrent_decoder(x, series, units, seeds):
     x = layers.RepeatVector(series[0], name="steps")(x)
+    # The decoder gets the code at every step and never the step before. If it read the true series
+    # in training, it would learn to copy the last value and leave the code unused.
     x = _gru(units, seeds, "recurrent", return_sequences=True)(x)
     return dense(series[1], seeds, "output")(x)
 
 
 def _conv_encoder(x, mask, latent_dim, units, seeds):
     filters = (max(1, units // 2), units)
+    # A convolution has no mask; it sees the zeros that `Padding` put into padded steps.
     net = conv_encoder(x.shape[1:], latent_dim, filters, "silu", None, False, seeds)
     return keras.Model(net.input, net.output, name="network")(x)
 
@@ -136,6 +139,7 @@ def _conv_decoder(x, series, units, seeds):
 def _attention_encoder(x, mask, latent_dim, units, seeds):
     steps = x.shape[1]
     x = dense(units, seeds, "embedding")(x)
+    # A series is an image of one column.
     x = AddPositions((steps, 1), name="positions")(x)
     for i in range(DEPTH):
         x = transformer_block(x, units, HEADS, seeds, f"block_{i}", mask)
@@ -156,7 +160,7 @@ def _attention_decoder(x, series, units, seeds):
 
 @keras.saving.register_keras_serializable("aezoo")
 class Padding(layers.Layer):
-    """Series with padded steps at 0, and a mask (batch, steps) of those that are there."""
+    """Series with padded steps set to 0, and a mask (batch, steps) of the other steps."""
 
     def __init__(self, mask_value, **kwargs):
         super().__init__(**kwargs)
@@ -164,6 +168,7 @@ class Padding(layers.Layer):
 
     def call(self, x):
         mask = steps_there(x, self.mask_value)
+        # Zeros, because a `mask_value` such as -999 would dominate the steps next to it.
         return ops.where(mask[..., None], x, ops.zeros_like(x)), mask
 
     def get_config(self):
@@ -177,19 +182,20 @@ def steps_there(x, mask_value):
 
 @keras.saving.register_keras_serializable("aezoo")
 class SequenceAutoencoder(Autoencoder):
-    """An autoencoder of series whose errors leave padded steps out, made by `sequence_ae`."""
+    """An autoencoder of series whose errors ignore padded steps, made by `sequence_ae`."""
 
     weighs_errors = True
 
     @property
     def mask_value(self) -> float | None:
-        """What padded steps hold, or None."""
+        """The value of padded steps, or None."""
         names = [layer.name for layer in self.encoder.layers]
         return self.encoder.get_layer("padding").mask_value if "padding" in names else None
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         weight = self._weights(x, y, sample_weight)
-        if self.mask_value is not None:  # so that the mean over all steps is that over those there
+        # Keras divides a weighted loss by the number of all steps, not by the sum of the weights.
+        if self.mask_value is not None:  # this gives the mean over the steps that are not padded
             weight = weight / ops.maximum(ops.mean(self._there(x, y)), 1e-6)
         return super().compute_loss(x, y, y_pred, weight, training)
 
@@ -213,6 +219,7 @@ class SequenceAutoencoder(Autoencoder):
     def _sample_errors(self, clean, reconstruction):
         if self.mask_value is None:
             return super()._sample_errors(clean, reconstruction)
+        # The same errors as in `compute_loss`, in NumPy and per sample.
         there = np.any(clean != self.mask_value, tuple(range(2, clean.ndim)))
         squares = np.square(clean - reconstruction).reshape(*there.shape, -1).mean(-1)
         return (squares * there).sum(1) / np.maximum(there.sum(1), 1)

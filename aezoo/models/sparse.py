@@ -1,4 +1,4 @@
-"""Sparse autoencoders: few units of the code answer to each sample."""
+"""Sparse autoencoders: few units of the code are active for each sample."""
 
 from __future__ import annotations
 
@@ -17,7 +17,13 @@ from aezoo.inputs.annotations import (
     Size,
     SizesOrEmpty,
 )
-from aezoo.layers.reporting import add_batch_penalty, add_penalty, batch_mean, reporting
+from aezoo.layers.reporting import (
+    add_batch_penalty,
+    add_penalty,
+    batch_mean,
+    report,
+    reporting,
+)
 from aezoo.layers.seeds import Seeds
 from aezoo.model_classes.autoencoder import Autoencoder
 from aezoo.models._build import autoencoder
@@ -26,7 +32,8 @@ from aezoo.models._shared import Shared
 from aezoo.models.dense import dense_decoder, dense_encoder
 
 WEIGHTS = {"l1": 0.01, "kl": 0.1, "top_k": 0.0}
-WIDE = 256  # units of a code from which the weight of "l1" is the whole one
+# The penalty is a mean over the units, so it is stronger for each of them if there are few.
+WIDE = 256  # units of a code from which "l1" has its full weight
 
 
 @register
@@ -45,24 +52,23 @@ def sparse_ae(
 ) -> Autoencoder:
     """A fully connected autoencoder with a wide code of which little is used at a time.
 
-    Minimises the mean squared error of the reconstruction and, by `penalty`,
+    Minimises the mean squared error of the reconstruction and, depending on `penalty`,
 
-    - "l1": `penalty_weight` times the mean absolute value of the code, which is ReLU;
+    - "l1": `penalty_weight` times the mean absolute value of the code, the output of a ReLU;
     - "kl": `penalty_weight` times the mean, over the units, of the Kullback-Leibler divergence from
-      `rate` to the unit's mean over the batch; the code is sigmoid;
-    - "top_k": nothing more; all but the largest `rate * latent_dim` values of the linear code
-      are set to 0.
+      `rate` to the unit's mean over the batch; the code is the output of a sigmoid;
+    - "top_k": nothing more; of the linear code, all values but the largest `rate * latent_dim` are
+      set to 0.
 
-    History has `active`, the share of the code that is above 0 (above 0.5 where it is
-    sigmoid); on JAX it is left out, as Keras does not keep the metrics of layers there.
+    History has `active`, the share of the code that is above 0 (above 0.5 for "kl").
 
     Args:
-        input_shape: Shape of one sample, any rank; inner nets see it flattened.
+        input_shape: Shape of one sample, any rank; it is flattened inside.
         latent_dim: Size of the code.
         penalty: "l1", "kl" or "top_k".
-        penalty_weight: Of the penalty; None is 0.1 for "kl", and for "l1" 0.01, or
-            0.01 * latent_dim / 256 where the code is smaller than 256.
-        rate: Target rate of "kl", share of the code that "top_k" keeps.
+        penalty_weight: Weight of the penalty. None means 0.1 for "kl", and for "l1" 0.01, or
+            0.01 * latent_dim / 256 if the code is smaller than 256.
+        rate: Target rate of "kl", or the share of the code that "top_k" keeps.
         hidden_units: Units of the encoder's hidden layers; the decoder mirrors them.
         activation: Keras activation of the hidden layers.
         output_activation: Keras activation of the reconstruction: "sigmoid" for pixels
@@ -88,7 +94,7 @@ def sparse_ae(
     """
     if penalty_weight is None:
         penalty_weight = WEIGHTS[penalty]
-        if penalty == "l1":  # the mean presses each of a few units harder, until none is active
+        if penalty == "l1":  # otherwise no unit of a small code would stay active
             penalty_weight *= min(1.0, latent_dim / WIDE)
     seeds = Seeds(seed)
     kind = {"l1": "relu", "kl": "sigmoid", "top_k": None}[penalty]
@@ -103,35 +109,34 @@ def sparse_ae(
 
 @keras.saving.register_keras_serializable("aezoo")
 class SparseCode(layers.Layer):
-    """Makes or keeps a code (batch, units) sparse, and reports the share that is active."""
+    """Makes a code (batch, units) sparse, and reports the share that is active."""
 
     def __init__(self, penalty, weight, rate, **kwargs):
         super().__init__(**kwargs)
         self.penalty, self.weight, self.rate = penalty, weight, rate
-        self.active = None
-        if keras.backend.backend() != "jax":
-            self.active = keras.metrics.Mean(name="active")
+        self.active = keras.metrics.Mean(name="active")
 
     def call(self, code):
         if self.penalty == "top_k":
             kept = max(1, round(self.rate * code.shape[-1]))
             smallest = ops.top_k(code, kept)[0][:, -1:]
+            # `where` gives a gradient only to the kept units, as in the paper.
             code = ops.where(code >= smallest, code, ops.zeros_like(code))
         if reporting():
-            self._report(code)
+            self._add_penalty(code)
         return code
 
-    def _report(self, code):
+    def _add_penalty(self, code):
         if self.penalty == "l1":
             add_penalty(self, ops.mean(ops.abs(code), -1), self.weight)
         elif self.penalty == "kl":
+            # Over all replicas, because the divergence of a mean is not a mean of divergences.
             rate = ops.clip(batch_mean(code), 1e-6, 1 - 1e-6)
             divergence = self.rate * ops.log(self.rate / rate)
             divergence += (1 - self.rate) * ops.log((1 - self.rate) / (1 - rate))
             add_batch_penalty(self, self.weight * ops.mean(divergence))
-        if self.active is not None:
-            level = 0.5 if self.penalty == "kl" else 0.0
-            self.active.update_state(ops.cast(code > level, "float32"))
+        level = 0.5 if self.penalty == "kl" else 0.0
+        report(self.active, ops.cast(code > level, "float32"))
 
     def get_config(self):
         config = {"penalty": self.penalty, "weight": self.weight, "rate": self.rate}

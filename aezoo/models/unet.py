@@ -1,4 +1,4 @@
-"""The U-Net denoiser: its decoder sees every scale of the input, and so it has no code."""
+"""The U-Net denoiser: its decoder sees every scale of the input, so it has no code."""
 
 from __future__ import annotations
 
@@ -34,17 +34,18 @@ def unet_ae(
 ) -> ReconstructionModel:
     """A U-Net that learns to take noise away, for images and series.
 
-    Minimises the mean squared error between the clean input and what the net makes of its
-    corrupted copy, which is drawn anew in every step. The net halves the size from stage to
-    stage and doubles it again, and each stage of the way back also sees what the same stage of
-    the way down saw. It computes what is to be added to its input, at first nothing.
+    Minimises the mean squared error between the clean input and the output of the net for a
+    corrupted copy; the corruption is drawn again in every step. The net halves the size from stage
+    to stage and then doubles it again. Each stage on the way up also gets the output of the stage
+    of the same size on the way down. The net computes a change that is added to its input; at first
+    this change is 0.
 
     Args:
         input_shape: (height, width, channels) of an image or (steps, channels) of a series;
-            any sizes, odd ones too. The weights do not depend on the sizes: `get_weights` of a
-            model for patches are those of one for whole images.
+            any sizes, odd ones too. The weights do not depend on the sizes: a model for whole
+            images can take `get_weights` of a model for patches.
         filters: Channels of the stages, from the input inwards.
-        blocks: Residual blocks of two convolutions in each stage, on either way.
+        blocks: Residual blocks of two convolutions in each stage, on the way down and up.
         corruption: "gaussian", "masking", "salt_and_pepper", "affine", a Keras layer, or
             None for training on (noisy, clean) pairs of your own.
         level: Strength of the corruption, see `denoising_ae`.
@@ -85,6 +86,8 @@ def unet_ae(
         for i in range(blocks):
             y = convolve(x, channels, f"{name}_{i}_first")
             y = layers.Activation(activation, name=f"{name}_{i}_activation")(y)
+            # No batch normalisation: blocks that begin as the identity do not need it, and
+            # statistics of patches would be wrong for whole images.
             y = convolve(y, channels, f"{name}_{i}_second", start="zeros")
             x = layers.Add(name=f"{name}_{i}")([x, y])  # begins as the identity
         return x
@@ -92,14 +95,18 @@ def unet_ae(
     x = inputs = keras.Input(input_shape, name="input")
     seen = []
     for i, channels in enumerate(filters):
+        # The first stage keeps the full size, as its skip is the only one that has every pixel.
         x = convolve(x, channels, f"down_{i}", strides=2 if i else 1)
         x = stage(x, channels, f"down_{i}_block")
         seen.append(x)
     for i in reversed(range(len(filters) - 1)):
+        # A kernel that equals its stride never overlaps, so that there is no checkerboard.
         x = convolve(x, filters[i], f"up_{i}", size=2, strides=2, kind=transposed)
         x = crop(x, seen[i].shape[1:-1], f"crop_{i}")  # odd sizes were rounded up on the way down
+        # The paper concatenates the two, which doubles the channels and the work of what follows.
         x = layers.Add(name=f"skip_{i}")([x, seen[i]])
         x = stage(x, filters[i], f"up_{i}_block")
+    # At first the output is the input: noise is easier to predict than the image below it.
     x = convolve(x, input_shape[-1], "change", start="zeros")
     x = layers.Add(dtype=output_dtype(), name="output")([inputs, x])
     x = layers.Activation(output_activation, dtype=output_dtype(), name="reconstruction")(x)

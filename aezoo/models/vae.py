@@ -27,12 +27,12 @@ from aezoo.model_classes.compiling import check_loss
 from aezoo.model_classes.generative import VariationalAutoencoder
 from aezoo.model_classes.pixel_model import PixelModel
 from aezoo.models._build import autoencoder
-from aezoo.models._networks import make_decoder, make_encoder
+from aezoo.models._networks import Networks
 from aezoo.models._registry import register
 from aezoo.models._shared import Loss, Shared
 
 UNIT_RANGE = ("sigmoid", "hard_sigmoid")
-LEARNT_SCALE = 10.0  # of the logarithm of a learnt variance, which has far to go
+LEARNT_SCALE = 10.0  # of the logarithm of a learnt variance, which may change a lot
 
 
 @register
@@ -59,16 +59,15 @@ def vae(
 ) -> VariationalAutoencoder:
     """A variational autoencoder with a gaussian posterior and a standard normal prior.
 
-    Minimises, in nats per sample, the negative log-likelihood of the input given a drawn code
-    plus `beta` times the Kullback-Leibler divergence of the posterior from the prior:
-    the negative evidence lower bound at `beta=1`, at any input size. History has
-    `reconstruction`, `kl` and `active_units`, the units of the code that tell samples apart; on
-    JAX they are left out, as Keras does not keep the metrics of layers there.
+    Minimises the negative log-likelihood of the input given a drawn code, plus `beta` times the
+    Kullback-Leibler divergence of the posterior from the prior, in nats per sample. At `beta=1`
+    this is the negative evidence lower bound, at any input size. History has `reconstruction`,
+    `kl` and `active_units`, the number of units of the code that differ between samples.
 
-    Variants: `beta` other than 1 is the beta-VAE; `importance_samples=50` the importance
-    weighted autoencoder; `beta=1 - a, mmd_weight=a + l - 1` the InfoVAE of alpha a and
-    lambda l; `num_classes` the conditional VAE, which fits (inputs, labels) and takes `labels=`
-    in `encode`, `decode` and `generate`.
+    Variants: `beta` other than 1 gives the beta-VAE, `importance_samples=50` the importance
+    weighted autoencoder, and `beta=1 - a, mmd_weight=a + l - 1` the InfoVAE of alpha a and
+    lambda l. `num_classes` gives the conditional VAE, which is trained on (inputs, labels) and
+    takes `labels=` in `encode`, `decode` and `generate`.
 
     Args:
         input_shape: Shape of one sample, any rank for "dense".
@@ -76,21 +75,21 @@ def vae(
         architecture: "dense", or "conv" for images and series.
         hidden_units: For "dense": units of the encoder's hidden layers; the decoder mirrors
             them.
-        filters: For "conv": channels of the stages, each of which halves the size.
+        filters: For "conv": channels of the stages; each stage halves the size.
         activation: Keras activation of the hidden layers.
         likelihood: "bernoulli" for data in [0, 1], or "gaussian" for any.
-        variance: Of "gaussian": a number, "learnt" (one weight) or "optimal" (the mean
-            squared error of the batch).
+        variance: Variance of the "gaussian" likelihood: a number, "learnt" (one weight) or
+            "optimal" (the mean squared error of the batch).
         beta: Weight of the divergence.
-        free_bits: Nats a unit below which the divergence is not lowered further.
-        warmup_steps: Steps over which the weight rises from 0 to `beta`.
-        importance_samples: Codes drawn for each sample; more than 1 makes the bound tighter.
-        mmd_weight: Of the maximum mean discrepancy of the codes from the prior.
+        free_bits: Nats per unit of the code below which the divergence is not lowered further.
+        warmup_steps: Steps over which the weight of the divergence rises from 0 to `beta`.
+        importance_samples: Number of codes drawn per sample; more than 1 makes the bound tighter.
+        mmd_weight: Weight of the maximum mean discrepancy of the codes from the prior.
         num_classes: Number of classes of a conditional model, or None.
         output_activation: Keras activation of the reconstruction: "sigmoid" for data in
             [0, 1], None for any other with a gaussian likelihood.
-        loss: None is the likelihood; any Keras loss of (clean input, reconstruction) is summed
-            over the elements in its place.
+        loss: None means the likelihood. A Keras loss of (clean input, reconstruction) replaces it,
+            summed over the elements of a sample.
         seed: Integer that fixes initial weights and draws, or None.
 
     Returns:
@@ -118,39 +117,57 @@ def vae(
             f"Received: {importance_samples}"
         )
     loss = _loss(likelihood, variance, output_activation, loss)
-    seeds = Seeds(seed)
-    net = make_encoder(
-        architecture, input_shape, 2 * latent_dim, hidden_units, filters, activation, seeds
+    nets = Networks(
+        architecture, input_shape, hidden_units, filters, activation, output_activation, Seeds(seed)
     )
+    # The mean and the log-variance of each unit of the code.
+    net = nets.encoder(2 * latent_dim)
     sampling = Sampling(
-        beta, free_bits, warmup_steps, importance_samples, seed=seeds(), name="sampling"
+        beta, free_bits, warmup_steps, importance_samples, seed=nets.seeds(), name="sampling"
     )
+    return variational(nets, net, sampling, loss, mmd_weight, num_classes, **shared)
+
+
+def variational(
+    nets: Networks,
+    net: keras.Model,
+    sampling: Sampling,
+    loss: keras.losses.Loss,
+    mmd_weight: float = 0.0,
+    num_classes: int | None = None,
+    **shared,
+) -> VariationalAutoencoder:
+    """A compiled model whose encoder is `net` followed by `sampling`.
+
+    Args:
+        nets: Makes the decoder.
+        net: Network from inputs to (batch, 2 * latent_dim).
+        sampling: A layer named "sampling"; a class derived from `Sampling` that has another
+            divergence makes another family.
+        loss: The negative log-likelihood of the data.
+        mmd_weight: As in `vae`, and so are the other arguments.
+    """
+    input_shape, latent_dim, seeds = nets.input_shape, net.output_shape[-1] // 2, nets.seeds
     inputs, labels = keras.Input(input_shape, name="input"), None
     if num_classes is None:
         inputs, code = net.input, sampling(net.output)
     else:
         labels = keras.Input((), dtype="int32", name="labels")
         size = math.prod(input_shape)
+        # The encoder sees the class as an image that is added to its input, which works for dense
+        # layers and for convolutions. At first it is faint compared with pixels in [0, 1].
         offset = _embedding(num_classes, size, 0.05, seeds, "label_offset")(labels)
         offset = layers.Reshape(input_shape, name="label_shape")(offset)
         code = sampling(net(layers.Add(name="labelled")([inputs, offset])))
     if mmd_weight:
         code = MaximumMeanDiscrepancy(mmd_weight, seed=seeds(), name="mmd")(code)
     encoder = PixelModel(inputs if labels is None else (inputs, labels), code, name="encoder")
-    net = make_decoder(
-        architecture,
-        input_shape,
-        latent_dim + (num_classes or 0),
-        hidden_units,
-        filters,
-        activation,
-        output_activation,
-        seeds,
-    )
+    net = nets.decoder(latent_dim + (num_classes or 0))
     inputs, x = net.input, net.output
     if num_classes is not None:
         inputs = (keras.Input((latent_dim,), name="code"), labels)
         label_code = _embedding(num_classes, num_classes, 1.0, seeds, "label_code")(labels)
+        # A model inside the decoder, because one graph cannot have two inputs named "code".
         net = keras.Model(net.input, net.output, name="network")
         x = net(layers.Concatenate(name="labelled")([inputs[0], label_code]))
     if getattr(loss, "variance", None) == "learnt":

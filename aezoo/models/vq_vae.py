@@ -36,7 +36,7 @@ from aezoo.models.dense import dense_decoder, dense_encoder
 class VectorQuantizedAutoencoder(Autoencoder):
     """An autoencoder with a codebook, made by `vq_vae`.
 
-    `encode` returns the quantised code; `tokens` the numbers of its entries.
+    `encode` returns the quantised code, and `tokens` the indices of its entries.
 
     Example:
 
@@ -56,16 +56,16 @@ class VectorQuantizedAutoencoder(Autoencoder):
 
     @property
     def bits_per_token(self) -> int:
-        """Bits that hold the number of an entry."""
+        """Number of bits for the index of an entry."""
         return max(1, math.ceil(math.log2(self.quantizer.codebook_size)))
 
     @property
     def bits_per_sample(self) -> int:
-        """Bits that `compress` takes for one sample."""
+        """Number of bits that `compress` needs per sample."""
         return math.prod(self._grid) * self.bits_per_token
 
     def tokens(self, x, batch_size: int = 256) -> np.ndarray:
-        """The numbers of the entries of the codes of `x`.
+        """The indices of the codebook entries in the codes of `x`.
 
         Args:
             x: Array (samples, *input_shape), or a dataset of batches of it.
@@ -80,6 +80,7 @@ class VectorQuantizedAutoencoder(Autoencoder):
         codes = self.encode(x, batch_size)
         if not len(codes):
             return np.empty((0, *self._grid), "int32")
+        # The codes are entries already; the nearest entry to one is itself.
         parts = np.array_split(codes, max(1, len(codes) // batch_size))
         indices = [to_numpy(self.quantizer.indices(part)) for part in parts]
         return np.concatenate(indices).astype("int32")
@@ -88,7 +89,7 @@ class VectorQuantizedAutoencoder(Autoencoder):
         """Reconstructions of `tokens`, an array of integers (samples, *grid).
 
         Raises:
-            ValueError: if they are no numbers of entries, or of another shape.
+            ValueError: if they are not indices of entries, or have another shape.
         """
         tokens = np.asarray(as_array(tokens))
         last = self.quantizer.codebook_size - 1
@@ -104,10 +105,13 @@ class VectorQuantizedAutoencoder(Autoencoder):
         return self.decode(to_numpy(self.quantizer.lookup(tokens)), batch_size)
 
     def compress(self, x, batch_size: int = 256) -> bytes:
-        """`x` as bytes: `bits_per_sample` bits for each sample, behind one byte that says how
-        many bits at the end are none of them.
+        """`x` as bytes: one byte, then `bits_per_sample` bits per sample.
+
+        The first byte says how many bits at the end are not used.
         """
         tokens = self.tokens(x, batch_size).reshape(-1, 1)
+        # Every token has the same length. A code by entropy would be shorter, but would need the
+        # frequencies of the tokens too.
         bits = np.packbits(((tokens >> np.arange(self.bits_per_token)) & 1).astype("uint8"))
         return bytes([8 * len(bits) - tokens.size * self.bits_per_token]) + bits.tobytes()
 
@@ -115,13 +119,13 @@ class VectorQuantizedAutoencoder(Autoencoder):
         """Reconstructions of what `compress` stored, an array (samples, *input_shape).
 
         Raises:
-            ValueError: if it is not of that length, or names entries that there are not.
+            ValueError: if its length is wrong, or if it has indices of entries that do not exist.
         """
         whole = isinstance(stored, (bytes, bytearray, memoryview)) and len(stored) > 1
         size = 8 * (len(stored) - 1) - stored[0] if whole else 0
         if size < 1 or size % self.bits_per_sample or stored[0] > 7:
             raise ValueError(
-                f"`stored` must be bytes of `compress`, {self.bits_per_sample} bits a sample. "
+                f"`stored` must be bytes of `compress`, {self.bits_per_sample} bits per sample. "
                 f"Received: {f'{len(stored)} bytes' if whole else f'a {type(stored).__name__}'}"
             )
         bits = np.unpackbits(np.frombuffer(stored, "uint8")[1:])[:size]
@@ -154,12 +158,12 @@ def vq_vae(
 ) -> VectorQuantizedAutoencoder:
     """An autoencoder whose code is made of entries of a codebook, so that it can be stored.
 
-    Minimises the mean squared error of the reconstruction plus `commitment_weight` times the
-    mean squared distance of the encoder's output from its nearest entries, through which the
-    gradient passes straight. The codebook follows the encoder by moving averages, or by the
-    gradient of the same distance; entries out of use begin again at an output of the encoder.
-    History has `perplexity`, how many entries are in even use, and `used_codes`; on JAX they
-    are left out, as Keras does not keep the metrics of layers there.
+    Minimises the mean squared error of the reconstruction plus `commitment_weight` times the mean
+    squared distance of the encoder's output from its nearest entries. The gradient of the
+    reconstruction passes straight through the quantisation. The codebook follows the encoder by
+    moving averages, or by the gradient of the same distance; entries that are out of use begin
+    again at an output of the encoder. History has `perplexity`, the effective number of entries in
+    use, and `used_codes`.
 
     Args:
         input_shape: (height, width, channels) or (steps, channels), any sizes; any rank for
@@ -167,13 +171,13 @@ def vq_vae(
         embedding_dim: Size of an entry of the codebook.
         codebook_size: Number of entries.
         architecture: "conv" or "dense".
-        filters: For "conv": channels of the stages, each of which halves the size of the grid.
+        filters: For "conv": channels of the stages; each stage halves the size of the grid.
         hidden_units: For "dense": units of the encoder's hidden layers; the decoder mirrors
             them.
         positions: For "dense": number of entries in a code.
         activation: Keras activation of the hidden layers.
-        update: "ema" or "gradient".
-        decay: Of the moving averages, per step.
+        update: How the codebook follows: "ema" (moving averages) or "gradient".
+        decay: Decay of the moving averages per step.
         commitment_weight: Weight of the distance in the encoder's loss.
         output_activation: Keras activation of the reconstruction: "sigmoid" for pixels
             and other data in [0, 1], None for any other.

@@ -22,7 +22,7 @@ from aezoo.losses import SummedLoss
 from aezoo.model_classes.compiling import check_loss
 from aezoo.model_classes.generative import GenerativeAutoencoder
 from aezoo.models._build import autoencoder
-from aezoo.models._networks import make_decoder, make_encoder
+from aezoo.models._networks import Networks
 from aezoo.models._registry import register
 from aezoo.models._shared import Loss, Shared
 
@@ -46,8 +46,7 @@ def wae(
 
     Minimises the squared error, summed over the elements of a sample, plus `mmd_weight` times
     the maximum mean discrepancy of a batch of codes from the standard normal prior. The
-    encoder is deterministic. History has `mmd`, the discrepancy; on JAX it is left out, as
-    Keras does not keep the metrics of layers there.
+    encoder is deterministic. History has `mmd`, the discrepancy.
 
     Args:
         input_shape: Shape of one sample, any rank for "dense".
@@ -55,9 +54,9 @@ def wae(
         architecture: "dense", or "conv" for images and series.
         hidden_units: For "dense": units of the encoder's hidden layers; the decoder mirrors
             them.
-        filters: For "conv": channels of the stages, each of which halves the size.
+        filters: For "conv": channels of the stages; each stage halves the size.
         activation: Keras activation of the hidden layers.
-        mmd_weight: Of the discrepancy.
+        mmd_weight: Weight of the discrepancy.
         output_activation: Keras activation of the reconstruction: "sigmoid" for data in
             [0, 1], None for standardised columns.
         loss: Keras loss of (clean input, reconstruction), summed over the elements; None is
@@ -81,25 +80,16 @@ def wae(
         https://arxiv.org/abs/1711.01558
     """
     check_loss(loss or "mse")
-    seeds = Seeds(seed)
-    net = make_encoder(
-        architecture, input_shape, latent_dim, hidden_units, filters, activation, seeds
+    nets = Networks(
+        architecture, input_shape, hidden_units, filters, activation, output_activation, Seeds(seed)
     )
-    code = MaximumMeanDiscrepancy(mmd_weight, seed=seeds(), name="mmd")(net.output)
-    decoder = make_decoder(
-        architecture,
-        input_shape,
-        latent_dim,
-        hidden_units,
-        filters,
-        activation,
-        output_activation,
-        seeds,
-    )
+    net = nets.encoder(latent_dim)
+    code = MaximumMeanDiscrepancy(mmd_weight, seed=nets.seeds(), name="mmd")(net.output)
     return autoencoder(
         keras.Model(net.input, code, name="encoder"),
-        decoder,
+        nets.decoder(latent_dim),
         model_class=GenerativeAutoencoder,
+        # Summed as in the paper, whose weight of 10 was found for such a sum.
         loss=SummedLoss(loss or "mse"),
         **shared,
     )

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 import numpy as np
+from annotated_types import Interval
 from matplotlib.figure import Figure
 
-from aezoo.inputs.arguments import check_choice, check_number, check_positive_integer, check_seed
+from aezoo.inputs.annotations import FixedSeed, Number, Size, Title, checked
 from aezoo.inputs.arrays import as_array
 from aezoo.inputs.training_data import check_values
-from aezoo.plots._given import check_layout, check_model, unit
+from aezoo.plots._given import Inches, check_model, unit
 from aezoo.plots._samples import image_rows
 
-MOST_STEPS = 1000
+Reach = Annotated[Number, Interval(ge=0, le=1e6)]
+Steps = Annotated[Size, Interval(ge=1, le=1000), "an integer from 1 to 1000"]
 
 
+@checked
 def code_map(
-    codes, labels=None, title: str | None = None, *, method: str = "tsne", seed: int = 0
+    codes,
+    labels=None,
+    title: Title = None,
+    *,
+    method: Literal["tsne", "pca"] = "tsne",
+    seed: FixedSeed = 0,
 ) -> Figure:
     """Codes as points in two dimensions, coloured by label.
 
@@ -23,7 +33,7 @@ def code_map(
         codes: Array (samples, ...), flattened.
         labels: Integers (samples,), or None.
         title: Title of the figure, or None.
-        method: "tsne", which keeps neighbours together and no distances, or "pca", which
+        method: "tsne", which keeps neighbours together but not distances, or "pca", which
             shows the two strongest directions. Codes of two values are shown as they are.
         seed: Integer that fixes the t-SNE.
 
@@ -40,9 +50,6 @@ def code_map(
     >>> len(figure.axes[0].collections)  # a set of points for each digit
     10
     """
-    check_choice("method", method, ("tsne", "pca"))
-    check_layout(title)
-    check_seed("seed", seed, optional=False)
     codes = unit(codes, "codes")
     check_values(codes, -np.inf, np.inf, "`codes`")
     labels = None if labels is None else np.asarray(as_array(labels))
@@ -54,6 +61,7 @@ def code_map(
     points = _projected(codes.reshape(len(codes), -1).astype("float32"), method, seed)
     figure = Figure(figsize=(4.2, 4.2), layout="constrained")
     axis = figure.subplots()
+    # Many points are smaller, so that they do not cover each other.
     size = float(np.clip(6000 / len(points), 4, 30))
     if labels is None:
         axis.scatter(*points.T, s=size, linewidths=0, alpha=0.8)
@@ -67,26 +75,27 @@ def code_map(
     return figure
 
 
+@checked
 def traversals(
     model,
     x,
-    directions: int = 6,
-    steps: int = 9,
+    directions: Size = 6,
+    steps: Steps = 9,
     *,
-    reach: float = 3.0,
-    title: str | None = None,
-    size: float = 1.0,
+    reach: Reach = 3.0,
+    title: Title = None,
+    size: Inches = 1.0,
 ) -> Figure:
     """What changes along the directions in which the codes of a data set vary most.
 
-    Each row begins at the sample whose code is nearest to the mean code, in the middle
-    column, and goes along one principal direction of the codes.
+    The middle column is the sample whose code is nearest to the mean code; each row moves from
+    there along one principal direction of the codes.
 
     Args:
         model: An `Autoencoder`.
         x: Array (samples, *input_shape) whose codes give mean and directions.
         directions: Maximum number of directions, strongest first.
-        steps: Columns.
+        steps: Number of columns.
         reach: How far both ends are from the middle, in standard deviations.
         title: Title of the figure, or None.
         size: Width and height of a sample in inches.
@@ -105,20 +114,18 @@ def traversals(
     >>> len(aezoo.plots.traversals(model, x, directions=2, steps=5).axes)
     10
     """
-    check_positive_integer("directions", directions)
-    check_positive_integer("steps", steps)
-    check_layout(title, size)
-    check_number("reach", reach, 0, 1e6)
-    if steps > MOST_STEPS:
-        raise ValueError(f"`steps` must be at most {MOST_STEPS}. Received: {steps!r}")
     x = unit(x)
     check_values(x, -np.inf, np.inf, "`x`")
     codes = check_model("model", model, code=True).encode(x)
     flat = codes.reshape(len(codes), -1).astype("float64")
+    # The SVD of the codes themselves: the eigenvalues of their covariance are squares of these,
+    # with half of the digits.
     centred = flat - flat.mean(0)
     _, values, vectors = np.linalg.svd(centred, full_matrices=False)
     spreads = values / np.sqrt(max(1, len(flat) - 1))
+    # A code that a sample has: the mean of codes in clusters may decode to nothing that exists.
     middle = flat[np.argmin(np.square(centred).sum(1))]
+    # Codes may all be equal, and then there is no variance to take shares of.
     shares = np.square(values) / max(np.square(values).sum(), np.finfo("float64").tiny)
     distances = np.linspace(-reach, reach, steps)
     rows = {}
@@ -131,6 +138,7 @@ def traversals(
 
 def _projected(flat, method, seed):
     """Points (samples, 2)."""
+    # t-SNE and PCA need a few samples; fewer are shown by the first two values of their codes.
     if flat.shape[1] < 2 or len(flat) < 5:
         padded = np.zeros((len(flat), 2), "float32")
         padded[:, : min(2, flat.shape[1])] = flat[:, :2]
@@ -144,8 +152,11 @@ def _projected(flat, method, seed):
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 
+    # 30 is scikit-learn's default. t-SNE looks at three times as many neighbours, which few samples
+    # do not have.
     perplexity = min(30, (len(flat) - 1) / 3)
-    with threadpool_limits(1):  # threads add up in any order, and wait for each other
+    # One thread: several add up in any order, so that two runs differ, and wait for each other.
+    with threadpool_limits(1):
         return TSNE(init="pca", perplexity=perplexity, random_state=seed).fit_transform(flat)
 
 
@@ -154,6 +165,7 @@ def _coloured(axis, points, labels, size):
     from matplotlib import colormaps
 
     classes = np.unique(labels)
+    # The ten colours of `tab10` are told apart easily; more classes share a continuous map.
     colours = colormaps["tab10" if len(classes) <= 10 else "turbo"]
     for number, label in enumerate(classes):
         chosen = points[labels == label]
@@ -162,4 +174,5 @@ def _coloured(axis, points, labels, size):
         if len(classes) <= 20:
             box = {"boxstyle": "circle,pad=0.15", "facecolor": "white", "edgecolor": colour}
             place = {"ha": "center", "va": "center", "fontweight": "bold", "fontsize": 9}
+            # At the median, as outliers would move a mean out of the cloud of its class.
             axis.annotate(str(label), np.median(chosen, 0), bbox=box, **place)

@@ -1,4 +1,4 @@
-"""Learning curves, label curves, and figures of several models as curves."""
+"""Learning curves, label curves, and metrics of several models as curves."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from aezoo.inputs.arguments import check_text
-from aezoo.plots._given import as_numbers, by_number, check_layout, check_named
+from aezoo.inputs.annotations import Text, Title, checked
+from aezoo.plots._given import as_numbers, by_number, check_named
 
 
-def history(columns: dict[str, list[float]], title: str | None = None) -> Figure:
+@checked
+def history(columns: dict[str, list[float]], title: Title = None) -> Figure:
     """Learning curves on a logarithmic scale, training and validation in one picture.
 
     Args:
-        columns: From the name of a column of the history to its values, an epoch each.
+        columns: From the name of a column of the history to its values, one per epoch.
         title: Title of the figure, or None.
 
     Returns:
@@ -25,7 +26,6 @@ def history(columns: dict[str, list[float]], title: str | None = None) -> Figure
     >>> len(aezoo.plots.history({"loss": [0.2, 0.1], "val_loss": [0.2, 0.15]}).axes)
     1
     """
-    check_layout(title)
     columns = {str(name): as_numbers(name, values) for name, values in _some("columns", columns)}
     names = [name for name in columns if not name.startswith("val_") and name not in _NO_CURVES]
     if not names:
@@ -54,8 +54,9 @@ def history(columns: dict[str, list[float]], title: str | None = None) -> Figure
     return figure
 
 
-def label_curve(rows: list[dict], title: str | None = None) -> Figure:
-    """Accuracy against the number of labels, a line a method, with its spread.
+@checked
+def label_curve(rows: list[dict], title: Title = None) -> Figure:
+    """Accuracy against the number of labels, one line per method, with its spread.
 
     Args:
         rows: Those of `aezoo.transfer.LabelCurve`.
@@ -70,7 +71,6 @@ def label_curve(rows: list[dict], title: str | None = None) -> Figure:
     >>> len(aezoo.plots.label_curve(rows).axes)
     1
     """
-    check_layout(title)
     for row in rows if isinstance(rows, (list, tuple)) and rows else (rows,):
         if not isinstance(row, dict) or not set(_ROW) <= set(row):
             raise ValueError(f"`rows` must be dicts with {', '.join(_ROW)}. Received: {row!r}")
@@ -85,11 +85,12 @@ def label_curve(rows: list[dict], title: str | None = None) -> Figure:
         )
         spreads = [spread or 0 for spread in spreads]  # None: of one seed
         axis.errorbar(numbers, values, spreads, marker="o", capsize=3, label=method)
+    # A logarithmic axis would have powers of ten at its ticks, and not the numbers that were tried.
     numbers = sorted({row["labels_per_class"] for row in rows})
     axis.set_xscale("log")
     axis.set_xticks(numbers, map(str, numbers))
     axis.minorticks_off()
-    axis.set_xlabel("labels a class")
+    axis.set_xlabel("labels per class")
     axis.set_ylabel("test accuracy")
     axis.grid(alpha=0.3)
     axis.legend(frameon=False)
@@ -98,10 +99,11 @@ def label_curve(rows: list[dict], title: str | None = None) -> Figure:
     return figure
 
 
+@checked
 def learning_curves(
-    histories: dict[str, dict], column: str = "mse", title: str | None = None
+    histories: dict[str, dict], column: Text = "mse", title: Title = None
 ) -> Figure:
-    """One column of the histories of several trainings; dashed where it is of validation data.
+    """One column of the histories of several trainings; dashed where it is on validation data.
 
     Args:
         histories: From a training's label to its history, as `aezoo.train` and `fit` give it.
@@ -117,7 +119,6 @@ def learning_curves(
     >>> len(aezoo.plots.learning_curves(histories).axes[0].lines)
     3
     """
-    check_text("column", column)
     histories = {
         label: dict(_some("histories", one)) for label, one in _some("histories", histories)
     }
@@ -143,7 +144,8 @@ def learning_curves(
     return figure
 
 
-def error_histogram(errors: dict[str, np.ndarray], title: str | None = None) -> Figure:
+@checked
+def error_histogram(errors: dict[str, np.ndarray], title: Title = None) -> Figure:
     """How the reconstruction errors of the samples are spread, on a logarithmic scale.
 
     Args:
@@ -164,24 +166,28 @@ def error_histogram(errors: dict[str, np.ndarray], title: str | None = None) -> 
     if not all(np.isfinite(values).all() for values in errors.values()):
         raise ValueError("`errors` must be finite. Received: NaN or infinity")
     figure, axis = _chart(title)
+    # Errors of 0 have no logarithm, and are shown a million times below the largest.
     high = max(1e-12, *map(np.max, errors.values()))
     positive = {name: np.maximum(values, 1e-6 * high) for name, values in errors.items()}
     low = min(map(np.min, positive.values()))
+    # Where all errors are equal, bins would have no width.
     bins = np.geomspace(low, max(high, low * 1.01), 50)
     for number, (name, values) in enumerate(positive.items()):
+        # Shares, as models may be measured on different numbers of samples.
         weights = np.full(len(values), 1 / len(values))
         style = {"bins": bins, "weights": weights, "color": f"C{number}"}
         axis.hist(values, histtype="stepfilled", alpha=0.35, **style)
         axis.hist(values, histtype="step", linewidth=1.2, label=name, **style)
     axis.set_xscale("log")
-    axis.set_xlabel("mean squared error of a sample")
+    axis.set_xlabel("mean squared error per sample")
     axis.set_ylabel("share of the samples")
     axis.legend(frameon=False, fontsize=9)
     return figure
 
 
-def noise_curve(errors: dict[str, dict[float, float]], title: str | None = None) -> Figure:
-    """Error against the noise of the input, a line a model.
+@checked
+def noise_curve(errors: dict[str, dict[float, float]], title: Title = None) -> Figure:
+    """Error against the noise of the input, one line per model.
 
     Args:
         errors: From a model's label to {standard deviation: mean squared error}.
@@ -207,8 +213,9 @@ def noise_curve(errors: dict[str, dict[float, float]], title: str | None = None)
     return figure
 
 
-def class_scores(scores: dict[str, dict], label: str = "AUROC", title: str | None = None) -> Figure:
-    """A score for each class, a marker a model.
+@checked
+def class_scores(scores: dict[str, dict], label: Text = "AUROC", title: Title = None) -> Figure:
+    """A score for each class, one marker per model.
 
     Args:
         scores: From a model's label to {class: score}.
@@ -223,7 +230,6 @@ def class_scores(scores: dict[str, dict], label: str = "AUROC", title: str | Non
     >>> len(aezoo.plots.class_scores({"conv_ae": {"0": 0.9, "1": 0.95}}).axes)
     1
     """
-    check_text("label", label)
     for _, values in _some("scores", scores):
         by_number("scores", values)
     figure, axis = _chart(title)
@@ -234,8 +240,10 @@ def class_scores(scores: dict[str, dict], label: str = "AUROC", title: str | Non
             raise ValueError(
                 f"`scores` must be of the same classes for all. Received: {list(values)} of {name}"
             )
+        # The markers of all models share half of the width of a class.
         beside = (number - (len(scores) - 1) / 2) * 0.5 / len(scores)
         axis.plot(places + beside, list(values.values()), "os^Dv"[number % 5], label=name)
+    # The names of more than 20 classes would overlap.
     axis.set_xticks(places if len(classes) <= 20 else [], classes if len(classes) <= 20 else [])
     axis.set_xlabel("class")
     axis.set_ylabel(label)
@@ -244,19 +252,21 @@ def class_scores(scores: dict[str, dict], label: str = "AUROC", title: str | Non
 
 
 def _logarithmic(axis):
-    """A logarithmic y axis with plain numbers, where the values span so much."""
+    """A logarithmic y axis with plain numbers, where the values span a factor of 5 or more."""
+    # The limits of the data, as those of the axis have margins that may be negative.
     low, high = axis.dataLim.intervaly
     if low <= 0 or high < 5 * low:
         return
     axis.set_yscale("log")
+    # Within one power of ten matplotlib would label nothing.
     axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.yaxis.set_minor_locator(NullLocator())
 
 
 def _chart(title):
-    """A figure that can be read on a phone, and its axes."""
-    check_layout(title)
+    """A figure that is small enough for a phone, and its axes."""
+    # Not by pyplot, which keeps each figure in a global list until it is closed.
     figure = Figure(figsize=(4.2, 3.2), layout="constrained")
     axis = figure.subplots()
     axis.grid(alpha=0.3, which="major")

@@ -1,27 +1,23 @@
-"""Checks of what is to be drawn."""
+"""Checks of what is to be plotted."""
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Annotated
 
-from aezoo.inputs.arguments import check_number
+import numpy as np
+from annotated_types import Interval
+
+from aezoo.inputs.annotations import Number
 from aezoo.inputs.arrays import as_array, is_array, to_numpy
 from aezoo.inputs.pixels import check_dtype, scale_pixels
 from aezoo.model_classes.autoencoder import check_code
 from aezoo.model_classes.reconstruction_model import ReconstructionModel
 
-LARGEST_SIZE = 100.0  # inches of a sample
-
-
-def check_layout(title, size: float = 1.0) -> None:
-    """A title, and the size of a sample in inches."""
-    if title is not None and not isinstance(title, str):
-        raise ValueError(f"`title` must be a text or None. Received: {title!r}")
-    check_number("size", size, 0.01, LARGEST_SIZE)
+Inches = Annotated[Number, Interval(ge=0.01, le=100)]  # of a sample
 
 
 def check_named(name: str, value) -> dict:
-    """A dict from labels to what is drawn, not empty."""
+    """A dict from labels to what is plotted, not empty."""
     if not isinstance(value, dict) or not value:
         raise ValueError(
             f"`{name}` must be a dict from labels with at least one entry. Received: {value!r}"
@@ -41,7 +37,9 @@ def check_model(name: str, model, code: bool = False):
     if code:
         check_code(name, model)
     if not isinstance(model, ReconstructionModel):
-        raise ValueError(f"`{name}` must be an Autoencoder, or some by label. Received: {model!r}")
+        raise ValueError(
+            f"`{name}` must be an Autoencoder, or a dict of them by label. Received: {model!r}"
+        )
     return model
 
 
@@ -49,15 +47,16 @@ def as_numbers(name: str, values) -> np.ndarray:
     """Numbers (n,), at least one."""
     try:
         found = np.asarray(values, "float64")
+    # What holds no numbers is refused below, as an empty list is.
     except (TypeError, ValueError):
         found = np.empty(0)
     if found.ndim != 1 or not len(found):
-        raise ValueError(f"`{name}` must hold numbers, one after another. Received: {values!r}")
+        raise ValueError(f"`{name}` must hold numbers, at least one. Received: {values!r}")
     return found
 
 
 def by_number(name: str, values) -> dict:
-    """A dict to numbers."""
+    """A dict from labels to numbers."""
     as_numbers(name, list(check_named(name, values).values()))
     return values
 

@@ -6,12 +6,14 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from aezoo.plots._given import check_layout, unit
+from aezoo.inputs.annotations import Title, checked
+from aezoo.plots._given import unit
 from aezoo.plots._samples import draw
 
 
-def heat_maps(x, maps, title: str | None = None) -> Figure:
-    """Samples above the heat maps of their errors, a column a sample, on one scale.
+@checked
+def heat_maps(x, maps, title: Title = None) -> Figure:
+    """Samples above the heat maps of their errors, one column per sample, all on one scale.
 
     Args:
         x: Array (samples, *input_shape), floats in [0, 1] or pixels as uint8 or uint16.
@@ -30,7 +32,6 @@ def heat_maps(x, maps, title: str | None = None) -> Figure:
     >>> len(aezoo.plots.heat_maps(images, np.zeros((8, 8, 8))).axes)
     17
     """
-    check_layout(title)
     x, maps = unit(x), unit(maps, "maps")
     if len(x) != len(maps) or not len(x):
         raise ValueError(
@@ -39,6 +40,7 @@ def heat_maps(x, maps, title: str | None = None) -> Figure:
         )
     figure = Figure(figsize=(len(x) + 1.6, 2.1 + (0.3 if title else 0)), layout="constrained")
     axes = figure.subplots(2, len(x), squeeze=False)
+    # One scale, so that columns can be compared; it needs a width where all errors are 0 too.
     colours = Normalize(0, max(float(maps.max()), 1e-12))
     for above, below, sample, errors in zip(*axes, x, maps, strict=True):
         draw(above, sample)

@@ -5,29 +5,30 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from aezoo.inputs.arguments import check_positive_integer
+from aezoo.inputs.annotations import Size, Title, checked
 from aezoo.inputs.arrays import as_array, is_array, to_numpy
-from aezoo.plots._given import check_layout, check_models, check_named, unit
+from aezoo.plots._given import Inches, check_models, check_named, unit
 
 
+@checked
 def image_rows(
     rows: dict[str, np.ndarray],
-    title: str | None = None,
+    title: Title = None,
     *,
-    size: float = 1.0,
+    size: Inches = 1.0,
     over_first: bool = True,
 ) -> Figure:
-    """Rows of samples above one another, a column a sample.
+    """Rows of samples, one below the other, with one column per sample.
 
     Args:
         rows: From the row's label to an array (samples, *sample shape) in [0, 1]: images
-            of 1 or 3 channels, or anything else, which is drawn as curves of one scale.
+            of 1 or 3 channels, or anything else, which is plotted as curves on one scale.
         title: Title of the figure, or None.
         size: Width and height of a sample in inches.
-        over_first: Whether curves have those of the first row behind them.
+        over_first: Whether the curves of the first row are shown behind those of the others.
 
     Returns:
-        A matplotlib figure, which its `savefig` writes.
+        A matplotlib figure; its `savefig` writes it to a file.
 
     Example:
 
@@ -35,7 +36,6 @@ def image_rows(
     >>> len(aezoo.plots.image_rows({"input": images}).axes)
     8
     """
-    check_layout(title, size)
     rows = {name: _drawable(samples) for name, samples in check_named("rows", rows).items()}
     columns = min(len(samples) for samples in rows.values())
     figure = _figure(columns, len(rows), size, 0.4 if title else 0.1)
@@ -45,7 +45,8 @@ def image_rows(
     return figure
 
 
-def reconstructions(models: dict, x, title: str | None = None, *, size: float = 1.0) -> Figure:
+@checked
+def reconstructions(models: dict, x, title: Title = None, *, size: Inches = 1.0) -> Figure:
     """Samples above what each model makes of them.
 
     Args:
@@ -69,10 +70,11 @@ def reconstructions(models: dict, x, title: str | None = None, *, size: float = 
     return image_rows(rows, title, size=size)
 
 
+@checked
 def worst_and_best(
-    models: dict, x, columns: int = 8, title: str | None = None, *, size: float = 1.0
+    models: dict, x, columns: Size = 8, title: Title = None, *, size: Inches = 1.0
 ) -> Figure:
-    """The samples that a model reconstructs worst, and below them those it does best.
+    """The samples that a model reconstructs worst, and below them those that it reconstructs best.
 
     Args:
         models: From a row's label to an `Autoencoder`; the first one chooses the samples.
@@ -91,10 +93,9 @@ def worst_and_best(
     >>> len(aezoo.plots.worst_and_best({"dense_ae": model}, x, 6).axes)
     24
     """
-    check_layout(title, size)
-    check_positive_integer("columns", columns)
     x, first = unit(x), next(iter(check_models(models).values()))
     order = np.argsort(np.square(first.reconstruct(x) - x).reshape(len(x), -1).mean(1))
+    # At most half of the samples, so that none is among the worst and the best.
     columns = min(columns, max(1, len(x) // 2))
     figure = _figure(columns, 2 * (1 + len(models)), size, 0.8 if title else 0.5)
     parts = zip(figure.subfigures(2, 1), (order[::-1], order), ("worst", "best"), strict=True)
@@ -109,11 +110,13 @@ def worst_and_best(
 
 
 def fill(figure, rows: dict, columns: int, over_first: bool = True) -> None:
-    """Draws rows of samples into a figure or a part of one."""
+    """Plots rows of samples into a figure or a part of one."""
     first = next(iter(rows.values()))
     curves = not is_image(first.shape[1:])
+    # Curves need one scale to be compared; for images the y axis is that of their pixels.
     axes = figure.subplots(len(rows), columns, squeeze=False, sharey=curves)
     for number, (line, (label, samples)) in enumerate(zip(axes, rows.items(), strict=True)):
+        # A row may hold more samples than the shortest one, which decides on the columns.
         for axis, sample, behind in zip(line, samples, first, strict=False):
             draw(axis, sample, behind if number and over_first else None)
         line[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9)
@@ -133,7 +136,7 @@ def _drawable(samples) -> np.ndarray:
 
 
 def is_image(shape: tuple) -> bool:
-    """Whether a sample of this shape is drawn as an image."""
+    """Whether a sample of this shape is plotted as an image."""
     return len(shape) == 3 and shape[-1] in (1, 3)
 
 
@@ -142,6 +145,8 @@ def draw(axis, sample, behind=None) -> None:
     axis.set_xticks([])
     axis.set_yticks([])
     if is_image(sample.shape):
+        # Clipped here, as matplotlib warns of RGB values beyond [0, 1]; scaled from 0 to 1, as it
+        # would stretch grey values to their own range.
         picture = np.clip(np.asarray(sample, "float32"), 0, 1)
         axis.imshow(
             picture.squeeze(-1) if picture.shape[-1] == 1 else picture, cmap="gray", vmin=0, vmax=1
@@ -160,7 +165,7 @@ def _columns(sample):
 
 
 def _figure(columns: int, rows: int, size: float, extra: float) -> Figure:
-    """A figure for this number of samples; small ones lie closer than matplotlib leaves them."""
+    """A figure for this number of samples; small ones are closer than matplotlib puts them."""
     width = columns * size + 1.6 * min(1, 2 * size)
     figure = Figure(figsize=(width, rows * size + extra), layout="constrained")
     if size < 1:

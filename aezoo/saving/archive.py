@@ -1,7 +1,7 @@
 """What a file from a stranger may hold: the names of modelling parts, and arrays that fit them.
 
-Nothing is taken from a file before its size was compared: with the bytes that the file really
-has, and with the weights that a model of its configuration would have.
+Nothing is read from a file before its size is compared with the bytes that the file really has,
+and with the weights that a model of its config would have.
 """
 
 from __future__ import annotations
@@ -23,13 +23,22 @@ from aezoo.inputs.arguments import reason_of, shortened
 from aezoo.saving.dry_run import sizes_of
 
 CONFIG, METADATA, WEIGHTS, ASSETS = "config.json", "metadata.json", "model.weights.h5", "assets/"
-TRAINING = "training.npz"  # of a run folder's checkpoint: draws and patience of its training
-LARGEST_CONFIG = 2 * 2**20  # bytes; a layer takes some 1,500, and Python 30 times as much
-LARGEST_RATIO = 100  # of a member to its compressed form; weights are near 1
-CHUNK = 2**20  # bytes, which may have any ratio
-SLACK = 2**22  # elements that a model may have and its file does not: 16 MiB
-METRIC_LARGEST = 100_000  # classes or thresholds
+# A member that `aezoo.train` adds to its checkpoints: random states and patience, to resume from.
+TRAINING = "training.npz"
+# In bytes. A layer takes about 1,500; 4 MiB of empty lists took 290 MiB of memory.
+LARGEST_CONFIG = 2 * 2**20
+# Of a member's size to its compressed size: near 1 for weights, and up to 1,000 for zeros.
+LARGEST_RATIO = 100
+# In bytes; a member of up to this size may have any ratio, as it cannot fill the memory.
+CHUNK = 2**20
+# Elements, 16 MiB in float32, that a model may have beyond its file, such as constants of layers.
+SLACK = 2**22
+# Classes or thresholds: AUC makes a Python list of its thresholds, which costs memory even in the
+# dry run.
+METRIC_LARGEST = 100_000
 
+# Lambda holds byte code, TorchModuleWrapper a pickle and TFSMLayer the path of a SavedModel; the
+# layers of JAX and Flax call functions that their config names.
 RUNS_CODE = tuple(
     getattr(keras.layers, name)
     for name in ("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")
@@ -47,6 +56,8 @@ CLASSES = (
     keras.random.SeedGenerator,
     keras.regularizers.Regularizer,
 )
+# The modules that Keras searches for a function that is named alone. Its other public modules also
+# hold functions that download, write files or change settings.
 FUNCTIONS = tuple(
     f"keras.{name}"
     for name in (
@@ -69,7 +80,10 @@ CLASS_MODULES = (
     "keras.quantizers",
     "keras.random",
 )
-HELPERS = ("get", "serialize", "deserialize")  # functions of those modules that are none of them
+# Functions of those modules that are no activation, loss and so on.
+HELPERS = ("get", "serialize", "deserialize")
+# Keras's markers of plain values; `__lambda__`, which holds byte code, and `__typespec__`, which
+# stands for a class, are not among them.
 VALUES = ("__keras_tensor__", "__bytes__", "__ellipsis__", "__slice__")
 ARRAYS = ("__tensor__", "__numpy__")
 
@@ -79,25 +93,27 @@ class Refused(ValueError):
 
 
 def reason(error) -> str:
-    """What is wrong with a file, by us or by another package."""
+    """What is wrong with a file, as we or another package say it."""
     kind = "" if isinstance(error, Refused) else f"{type(error).__name__}: "
     return f"{kind}{reason_of(error)}"
 
 
 def check_archive(path, name: str = "path") -> None:
-    """Reads a `.keras` file without building anything of it.
+    """Checks a `.keras` file before any part of it is built.
 
     Args:
         path: The file.
-        name: Of the argument, for the sentence.
+        name: Name of the argument, for the error message.
 
     Raises:
         ValueError: if the file is not whole, asks for code or for a class or function that is
-            neither one of Keras's for models nor registered, or has weights that are not those
-            of its model. Nothing of it was imported, and no memory was taken for its weights.
+            neither one of Keras's for models nor registered, or has weights that do not fit its
+            model. Nothing of it is imported, and no memory is taken for its weights.
     """
     path = pathlib.Path(path)
     try:
+        # Keras chooses its reader by the suffix. An HDF5 model with a good archive behind it, named
+        # .h5, would be checked as the archive and loaded as the HDF5 model.
         if path.suffix != ".keras":
             raise Refused("its name does not end in .keras")
         with zipfile.ZipFile(path) as archive:
@@ -127,19 +143,22 @@ def check_archive(path, name: str = "path") -> None:
 
 
 def check_members(archive: zipfile.ZipFile, path) -> None:
-    """Every member of a zip file is whole, and as large as it says.
+    """Checks that every member of a zip file is whole and has the size that it states.
 
     Raises:
         Refused: before anything is read, if a member would become unbelievably large.
     """
     size = pathlib.Path(path).stat().st_size
+    # zipfile looks for an archive from the end, so that any other file may stand before it.
     with pathlib.Path(path).open("rb") as file:
         if file.read(4) != b"PK\x03\x04":
             raise Refused("it does not begin as a zip file")
     members = archive.infolist()
     names = [member.filename for member in members]
+    # zipfile opens the last one of a name; another reader might take the first.
     if len(set(names)) < len(names):
-        raise Refused("it has two members of one name")
+        raise Refused("it has two members of the same name")
+    # Members that share the same bytes would make a small file large, each at a modest ratio.
     if sum(member.compress_size for member in members) > size:
         raise Refused("its members are larger than the file")
     for member in members:
@@ -147,21 +166,25 @@ def check_members(archive: zipfile.ZipFile, path) -> None:
         parts = member.filename.replace("\\", "/").split("/")
         if parts[0] == "" or ".." in parts or ":" in parts[0]:
             raise Refused(f"the member {name} is outside of the file's folder")
+        # On Unix, the upper half of these attributes is the mode of the file.
         if member.external_attr >> 16 & 0o170000 == 0o120000:
             raise Refused(f"the member {name} is a symbolic link")
         if member.flag_bits & 1:
             raise Refused(f"the member {name} is encrypted")
+        # Keras stores members as they are, and NumPy deflates them; neither writes another kind.
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise Refused(f"the member {name} is compressed by another method than deflate")
+            raise Refused(f"the member {name} is compressed with another method than deflate")
         if member.file_size > max(CHUNK, LARGEST_RATIO * member.compress_size):
             raise Refused(
-                f"the member {name} would become {member.file_size:,} bytes of "
+                f"the member {name} would become {member.file_size:,} bytes from "
                 f"{member.compress_size:,}"
             )
     for member in members:
         with archive.open(member) as content:
             read = 0
-            while chunk := content.read(CHUNK):  # which compares the checksum in the end
+            # In chunks, as a member may be larger than the memory; zipfile compares the checksum
+            # once it reaches the end.
+            while chunk := content.read(CHUNK):
                 read += len(chunk)
         if read != member.file_size:
             raise Refused(f"the member {shortened(member.filename, 60)} is damaged")
@@ -171,7 +194,7 @@ def _read_config(archive) -> bytes:
     names = archive.namelist()
     for name in names:
         if name not in (CONFIG, METADATA, WEIGHTS, TRAINING) and not name.startswith(ASSETS):
-            raise Refused(f"the member {shortened(name, 60)} is none of a .keras file")
+            raise Refused(f"the member {shortened(name, 60)} is not part of a .keras file")
     for name in (CONFIG, WEIGHTS):
         if name not in names:
             raise Refused(f"it has no {name}")
@@ -184,6 +207,8 @@ def _read_config(archive) -> bytes:
 def _opened(archive):
     """The HDF5 file in an archive; one that is compressed goes to the disk, not to memory."""
     with archive.open(WEIGHTS) as member, contextlib.ExitStack() as files:
+        # HDF5 jumps to and fro in a file, and zipfile can only go back in a compressed member by
+        # inflating it again from the start.
         if archive.getinfo(WEIGHTS).compress_type != zipfile.ZIP_STORED:
             whole = files.enter_context(tempfile.TemporaryFile())
             shutil.copyfileobj(member, whole)
@@ -192,10 +217,10 @@ def _opened(archive):
 
 
 def check_h5(file: h5py.File) -> dict[str, tuple[int, ...]]:
-    """The shape of each array of a weights file, none of which was read.
+    """The shape of each array of a weights file, without reading any of them.
 
     Raises:
-        Refused: if one is not numbers that are stored as Keras stores them, or has another size
+        Refused: if one does not hold numbers, stored as Keras stores them, or has another size
             than it states.
     """
     shapes, seen, total = {}, set(), 0
@@ -204,18 +229,21 @@ def check_h5(file: h5py.File) -> dict[str, tuple[int, ...]]:
         path, group = waiting.pop()
         for name in group:
             where = f"{path}/{name}".lstrip("/")
+            # `getlink` does not follow the link, which may lead to any file of the machine.
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                 raise Refused(f"{shortened(where)} of its weights is a link to somewhere else")
             found = group[name]
+            # A hard link may lead back to a group above, which would be walked without end.
             key = h5py.h5o.get_info(found.id).addr
             if key in seen:
-                raise Refused(f"{shortened(where)} of its weights is there twice")
+                raise Refused(f"{shortened(where)} of its weights appears twice")
             seen.add(key)
             if isinstance(found, h5py.Group):
                 waiting.append((where, found))
                 continue
             shapes[where] = _shape(found, shortened(where))
             total += _bytes(found)
+            # Each array is stored in full, so together they are only larger if they share bytes.
             if total > file.id.get_filesize():
                 raise Refused("the arrays of its weights are larger than the file")
     return shapes
@@ -223,15 +251,19 @@ def check_h5(file: h5py.File) -> dict[str, tuple[int, ...]]:
 
 def _shape(found, where):
     if not isinstance(found, h5py.Dataset) or found.shape is None:
-        raise Refused(f"{where} of its weights is no array")
+        raise Refused(f"{where} of its weights is not an array")
     if found.external or found.is_virtual:
         raise Refused(f"{where} of its weights is stored in another file")
+    # A chunked array may be compressed inside of HDF5 and state any shape: 44 kB took 11 GB. One
+    # that was never written has no storage, and would be read as its fill value in any shape.
     if found.chunks is not None or found.id.get_storage_size() != _bytes(found):
         raise Refused(
             f"{where} of its weights has shape {found.shape} and is not stored in full, as Keras "
             "stores arrays"
         )
     bfloat16 = False
+    # HDF5 has no bfloat16: Keras stores the bytes and this attribute. It is compared only if it is
+    # a single value, as a stranger may have stored an array of any size in its place.
     if "dtype" in found.attrs:
         attribute = found.attrs.get_id("dtype")
         bfloat16 = attribute.shape == () and found.attrs["dtype"] == "bfloat16"
@@ -242,25 +274,27 @@ def _shape(found, where):
 
 
 def _bytes(found: h5py.Dataset) -> int:
-    return math.prod(found.shape) * found.dtype.itemsize  # `nbytes` overflows
+    # Python's integers, as h5py's own `nbytes` overflows for the shapes that must be refused.
+    return math.prod(found.shape) * found.dtype.itemsize
 
 
 class Parts:
-    """What a configuration is made of.
+    """What a config is made of.
 
     Attributes:
-        foreign: (what, where) of the first thing that is code, or from elsewhere; or None.
-        registered: The registered objects that it names.
+        foreign: (what, where) of the first part that is code or from elsewhere; None without one.
+        registered: The registered objects that it names, by their names.
     """
 
     def __init__(self, config):
         self.foreign, self.registered = None, {}
         if not isinstance(config, dict):
-            raise Refused(f"its {CONFIG} is no object")
+            raise Refused(f"its {CONFIG} is not an object")
         waiting = [("", config)]
         while waiting and self.foreign is None:
             where, part = waiting.pop()
             if isinstance(part, list):
+                # Empty children do not wait, as there may be a million of them in a small file.
                 waiting.extend((where, child) for child in part if child)
             elif isinstance(part, dict):
                 where = f"{where}/{_label(part)}".strip("/")
@@ -278,6 +312,7 @@ class Parts:
         if name in VALUES:
             return True
         if name in ARRAYS:
+            # NumPy takes 40 MB for each element of a dtype such as U9999999.
             return isinstance(inner, dict) and _is_dtype(inner.get("dtype"))
         if not _called_with_tensors(part.get("inbound_nodes", [])):
             return False
@@ -288,6 +323,7 @@ class Parts:
             found = _class_of_keras(module, name)
         if not isinstance(found, type):
             return False
+        # A class that the user registered is theirs to trust, unless it inherits what runs code.
         if not found.__module__.startswith("keras."):
             return not issubclass(found, RUNS_CODE)
         return issubclass(found, CLASSES) and _harmless(found, inner)
@@ -295,9 +331,12 @@ class Parts:
     def _allowed_function(self, module, name, registered_name) -> bool:
         if self._registered(name) is not None:
             return True
+        # Keras reads the name of a function from `config` in one place and from `registered_name`
+        # in another, so they must agree.
         if registered_name not in (None, "function", name) or not isinstance(module, str):
             return False
         modules = FUNCTIONS if module == "builtins" else {module}.intersection(FUNCTIONS)
+        # `getattr` would also find what every module has, such as `__class__`.
         found = [vars(_public(place)).get(name) for place in modules]
         return name not in HELPERS and any(map(inspect.isfunction, found))
 
@@ -313,6 +352,7 @@ def _class_of_keras(module, name):
     if module in CLASS_MODULES:
         place = _public(module)
     elif isinstance(module, str) and module.startswith("keras.src."):
+        # An inner module is looked up and not imported, since to import a module is to run it.
         place = sys.modules.get(module)
     else:
         place = None
@@ -320,7 +360,7 @@ def _class_of_keras(module, name):
 
 
 def _public(module: str):
-    """A module of Keras's by its public name."""
+    """A module of Keras by its public name."""
     place = keras
     for name in module.split(".")[1:]:
         place = vars(place).get(name)
@@ -330,11 +370,12 @@ def _public(module: str):
 
 
 def _harmless(found, config) -> bool:
-    """Whether a part of Keras runs no code, reads no file, and makes no long list of nothing."""
+    """Whether a part of Keras runs no code, reads no file, and makes no huge list."""
     values = config if isinstance(config, dict) else {}
     if issubclass(found, keras.metrics.Metric):
         numbers = [value for value in values.values() if isinstance(value, (int, float))]
         return not any(abs(value) > METRIC_LARGEST for value in numbers)
+    # A vocabulary that is a text is a path, and Keras would read that file.
     return not issubclass(found, RUNS_CODE) and not isinstance(values.get("vocabulary"), str)
 
 
@@ -346,7 +387,7 @@ def _is_dtype(dtype) -> bool:
 
 
 def _called_with_tensors(nodes) -> bool:
-    """Whether each call of a layer is of tensors of the model; one of numbers would be computed."""
+    """Whether a layer is called with tensors of the model; a call with numbers is computed."""
     return isinstance(nodes, list) and all(
         node and (isinstance(node, list) or "__keras_tensor__" in json.dumps(node))
         for node in nodes
@@ -372,6 +413,7 @@ def _compare(text, parts, shapes) -> None:
         config = json.loads(text)
         compiled = config.pop("compile_config", None) or {}
         made = [keras.saving.deserialize_keras_object(config, custom_objects=parts.registered)]
+        # The optimizer is left out: its variables get their values at once, in a dry run too.
         for key in ("loss", "metrics", "weighted_metrics"):
             part = compiled.get(key) if isinstance(compiled, dict) else None
             made.append(keras.saving.deserialize_keras_object(part, parts.registered))
@@ -381,8 +423,9 @@ def _compare(text, parts, shapes) -> None:
     try:
         needed = sizes_of(build)
     except Exception:
+        # A user's class may make its variables in a way that does not work without values.
         if own:
-            return  # such a class may make variables in a way of its own
+            return
         raise
     compare(needed, shapes, exact=not own)
 
@@ -403,8 +446,9 @@ def compare(needed, shapes, exact: bool = False) -> None:
 
     Raises:
         Refused: if the model is much larger than the file, or the file has an array that the
-            model has not.
+            model does not have.
     """
+    # The dry run makes no optimizer to compare with; `check_h5` has bounded its arrays by the file.
     layers = {path: shape for path, shape in shapes.items() if not path.startswith("optimizer/")}
     stored = sum(math.prod(shape) for shape in layers.values())
     total = sum(math.prod(shape) for _, shape in needed)
@@ -412,7 +456,7 @@ def compare(needed, shapes, exact: bool = False) -> None:
         path, shape = max(needed, key=lambda pair: math.prod(pair[1]))
         raise Refused(
             f"its model has {total:,} numbers, {shortened(path, 100)} of shape {shape} among "
-            f"them, and its weights are {stored:,}"
+            f"them, and its file has {stored:,}"
         )
     known = {shape for _, shape in needed}
     for path, shape in layers.items():
@@ -428,6 +472,7 @@ def told(error) -> str:
     """What Keras says of a part that it cannot build, and which part that is."""
     if isinstance(error, Refused):
         return str(error)
+    # Keras's message does not name the part, but the frames that were building it hold its config.
     labels, raised = [], error
     while raised is not None:
         trace = raised.__traceback__
@@ -437,6 +482,7 @@ def told(error) -> str:
                 labels.append(_title(config))
             trace = trace.tb_next
         raised = raised.__context__
+    # Each model around the part may repeat its whole config before or after the actual reason.
     text = str(error).rsplit("Exception encountered: ", 1)[-1].split("Full object config")[0]
     labels = [label for label in dict.fromkeys(labels) if label]
     where = f"{shortened(' > '.join(labels), 150)}: " if labels else ""

@@ -1,4 +1,4 @@
-"""How large a model would be, found out without any of its memory."""
+"""How large a model would be, found without allocating its memory."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from aezoo.backends import keras_private
 
 
 def sizes_of(build) -> list[tuple[str, tuple[int, ...]]]:
-    """The path and shape of each array that what `build()` returns would hold.
+    """The path and shape of each array that the result of `build()` would hold.
 
-    Keras leaves variables without values in a stateless scope, and in `compute_output_spec`
-    computes shapes alone, so a layer of 10^12 weights costs nothing. It happens in a thread of
-    its own: Keras keeps names and the variables that wait for a value by thread.
+    Keras leaves variables without values in a stateless scope, and `compute_output_spec` computes
+    shapes alone, so a layer of 10^12 weights costs nothing.
 
     Args:
         build: A function without arguments that makes a model, or a list of layers and metrics,
-            and no optimizer: its variables have values at once.
+            but no optimizer, whose variables get values at once.
 
     Raises:
         Exception: what `build` raised.
@@ -34,6 +33,7 @@ def sizes_of(build) -> list[tuple[str, tuple[int, ...]]]:
             for part in keras.tree.flatten(build()):
                 found.extend(_arrays(part))
         except Exception as error:
+            # Raised further, it would come back as an error about output shapes.
             errors.append(error)
         return x
 
@@ -41,11 +41,15 @@ def sizes_of(build) -> list[tuple[str, tuple[int, ...]]]:
         trial = keras.Operation()
         trial.call = call
         try:
+            # `compute_output_spec` opens a scope too, which would give the variables values at its
+            # end, but only the outermost scope does that.
             with keras.StatelessScope(initialize_variables=False):
                 trial.compute_output_spec(keras.KerasTensor((1,)))
         except Exception as error:
             errors.append(error)
 
+    # In a thread of its own, as Keras keeps the names of layers and the list of variables that
+    # wait for a value per thread.
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
@@ -59,6 +63,7 @@ def _arrays(part):
         yield variable.path, tuple(variable.shape)
     if isinstance(part, keras.Layer):
         for layer in keras_private.all_layers(part):
+            # Layers such as Normalization keep arrays that are not variables; they may be as large.
             for name, value in vars(layer).items():
                 if isinstance(value, keras.Variable):
                     continue

@@ -15,10 +15,12 @@ def naming_disk_errors(path):
     try:
         yield
     except OSError as error:
+        # It comes from a file that was written inside of this block, and names that file.
         if "Received: " in str(error):
             raise
-        reason = error.strerror or str(error).splitlines()[0]
-        named = OSError(f"The disk must have room and be writable ({reason}). Received: {path}")
+        reason = error.strerror or (str(error).splitlines() or ["unknown"])[0]
+        named = OSError(f"The disk is full or not writable ({reason}). Received: {path}")
+        # OSError of one argument has no `errno`, which tells a full disk from other errors.
         named.errno = error.errno
         raise named from error
 
@@ -29,10 +31,12 @@ def make_folder(path) -> None:
 
 
 class replacing:
-    """A temporary path beside `path`, which takes its place when all went well."""
+    """A temporary path beside `path`, which replaces it if all goes well."""
 
     def __init__(self, path):
         self._path = pathlib.Path(path)
+        # In the same folder, as a file can only be replaced in one step within a file system. The
+        # name ends as that of `path`, because Keras chooses the format by the suffix.
         self._temporary = self._path.with_name(f".writing-{os.getpid()}-{self._path.name}")
 
     def __enter__(self) -> pathlib.Path:
@@ -41,6 +45,7 @@ class replacing:
     def __exit__(self, kind, error, _):
         try:
             with naming_disk_errors(self._path):
+                # The body failed to write the file, which is said in the same sentence.
                 if isinstance(error, OSError):
                     raise error
                 if kind is None:

@@ -1,4 +1,4 @@
-"""Models and weights by path."""
+"""Models and weights loaded from a path."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from aezoo.saving.archive import check_archive, check_h5, compare, is_users, tol
 def load_model(path) -> ReconstructionModel:
     """Loads a model that `model.save(path)` wrote, with its optimizer.
 
-    A file from a stranger runs no code: one that asks for any, or for a class or function that
-    is neither one of Keras's for models nor registered, is refused before any part of it is
-    built. One whose weights are not those of its model is refused before they are read.
+    A file from a stranger runs no code: a file that asks for code, or for a class or function that
+    is neither one of Keras's for models nor registered, is refused before any part of it is built.
+    A file whose weights do not fit its model is refused before they are read.
 
     Args:
         path: A `.keras` file, or a run folder that holds `model.keras`.
 
     Returns:
-        The compiled `Autoencoder` or `ReconstructionModel`; `fit` goes on where it stopped.
+        The compiled `Autoencoder` or `ReconstructionModel`; `fit` continues where it stopped.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -46,6 +46,7 @@ def _load(path, name) -> ReconstructionModel:
             f"`{name}` must be a whole .keras file of an autoencoder ({told(error)}). "
             f"Received: {path}"
         ) from error
+    # A whole Keras model of another kind passes every check before.
     if not isinstance(model, ReconstructionModel):
         raise ValueError(
             f"`{name}` must hold an aezoo Autoencoder. Received: a {type(model).__name__} in {path}"
@@ -74,12 +75,15 @@ def load_weights(model, weights) -> None:
     if not path.is_file():
         raise FileNotFoundError(f"`weights` must be an existing file. Received: {weights!r}")
     if path.suffix == ".keras":
+        # Outside of the `try`, since its errors are whole sentences already.
         found = _load(path, "weights").get_weights()
     try:
         if path.suffix == ".keras":
             model.set_weights(found)
         else:
+            # Keras itself compares the shape of an array only after it has read all of it.
             needed = [(weight.path, tuple(weight.shape)) for weight in model.variables]
+            # A user's layer may save arrays of its own that are no weights of the model.
             exact = not any(map(is_users, map(type, keras_private.all_layers(model))))
             with h5py.File(path, "r") as file:
                 compare(needed, check_h5(file), exact)

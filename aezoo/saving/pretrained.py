@@ -1,4 +1,4 @@
-"""Pretrained weights: a folder a tag, with the weights, a card, and the recipe that made them."""
+"""Pretrained weights: one folder per tag, with weights, a card, and the recipe that made them."""
 
 from __future__ import annotations
 
@@ -12,20 +12,14 @@ import pathlib
 import zipfile
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
+from typing import Literal
 
 import keras
 import numpy as np
 
 from aezoo._version import versions
-from aezoo.inputs.arguments import (
-    as_json,
-    check_choice,
-    check_flag,
-    check_path,
-    check_text,
-    nearest,
-    shortened,
-)
+from aezoo.inputs.annotations import Flag, checked
+from aezoo.inputs.arguments import as_json, check_path, check_text, nearest, shortened
 from aezoo.saving.archive import LARGEST_CONFIG, Refused, check_members, compare, reason
 from aezoo.saving.files import make_folder, replacing
 
@@ -33,10 +27,12 @@ PARAMETERS: dict[str, Mapping[str, inspect.Parameter]] = {}  # of each factory, 
 SHIPPED = pathlib.Path(__file__).parent.parent / "pretrained"
 CARD, WEIGHTS, RECIPE = "card.json", "weights.npz", "recipe.toml"
 FILES = (".weights.h5", ".keras")
+# Version 3 is for names of fields that are not Latin-1, and arrays of numbers have no fields.
 HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
+# Arguments that do not change what the weights mean, so a user may choose them.
 FREE = ("optimizer", "loss", "learning_rate", "jit_compile", "compile", "seed", "name")
 
 
@@ -107,7 +103,7 @@ def read_text(path) -> str:
     """A small file of text: a card, a recipe, or what describes a detector.
 
     Raises:
-        ValueError: if it is too large to be one; it was not read.
+        ValueError: if it is too large to be one; it is not read then.
     """
     size = pathlib.Path(path).stat().st_size
     if size > LARGEST_CONFIG:
@@ -125,7 +121,7 @@ def merged_arguments(model: str, card: dict, given: dict, known) -> dict:
 
     Raises:
         ValueError: if the card is of another model, fixes an argument at another value, or
-            holds one that is none of those `known`.
+            holds one that is not among those `known`.
     """
     if card["model"] != model:
         raise ValueError(
@@ -138,6 +134,7 @@ def merged_arguments(model: str, card: dict, given: dict, known) -> dict:
             )
     for key, value in given.items():
         fixed = card["arguments"].get(key, value)
+        # As JSON on both sides, since the card has a list where the call has a tuple.
         if key not in FREE and as_json(value) != as_json(fixed):
             raise ValueError(
                 f"`{key}` must be {fixed!r}, as the weights fix it, or be left out. "
@@ -156,6 +153,7 @@ def load_pretrained(model, folder) -> None:
                     f"`weights` must fit the model: {key} of shape {tuple(variable.shape)} is "
                     f"missing. Received: {folder}"
                 )
+        # All are read before the first is assigned, so that a damaged array changes no weight.
         found = {key: arrays[key].astype("float32") for key in variables}
     for key, variable in variables.items():
         variable.assign(found[key])
@@ -174,15 +172,17 @@ def check_fits(needed, folder) -> None:
 
 @contextlib.contextmanager
 def opened_arrays(path, name: str):
-    """The shapes of the arrays of an `.npz` file, and what reads them; objects are refused.
+    """The shapes of the arrays of an `.npz` file, and a reader of them; objects are refused.
 
     Raises:
-        ValueError: before any array is read, if one is not numbers, or not as large as it says.
+        ValueError: before any array is read, if one does not hold numbers or has another size than
+            it states.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             check_members(archive, path)
             shapes = dict(_shape(archive, member) for member in archive.infolist())
+        # NumPy makes an array as large as its header says before it reads it, hence the checks.
         arrays = np.load(path, allow_pickle=False)
     except Exception as error:  # zipfile, zlib and numpy have many of their own
         raise ValueError(
@@ -201,17 +201,19 @@ def _shape(archive, member) -> tuple[str, tuple[int, ...]]:
         shape, _, dtype = HEADERS[version](file)
         if dtype.kind not in "fiub" or dtype.itemsize > 8:
             raise Refused(f"{name} is {shortened(dtype, 40)}, not real numbers")
+        # `math.prod` because 64 bits overflow for the shapes that must be refused.
         if file.tell() + math.prod(shape) * dtype.itemsize != member.file_size:
             raise Refused(f"{name} is not as large as its shape {shape}")
     return member.filename.removesuffix(".npy"), shape
 
 
+@checked
 def save_pretrained(
     model,
     folder: str | pathlib.Path,
     *,
-    precision: str = "float16",
-    overwrite: bool = False,
+    precision: Literal["float16", "float32"] = "float16",
+    overwrite: Flag = False,
     **about,
 ) -> pathlib.Path:
     """Saves weights and a card that `weights=folder` loads, in a third of the space.
@@ -238,8 +240,6 @@ def save_pretrained(
     ...     aezoo.dense_ae(weights=folder).encoder.output_shape
     (None, 4)
     """
-    check_choice("precision", precision, ("float16", "float32"))
-    check_flag("overwrite", overwrite)
     folder, made = check_path("folder", folder), _arguments(model)
     if made is None:
         raise ValueError(
@@ -252,15 +252,17 @@ def save_pretrained(
         raise ValueError(f"`folder` must be new, or overwrite must be given. Received: {folder}")
     arrays = {key: keras.ops.convert_to_numpy(v) for key, v in _variables(model).items()}
     arrays = {
-        key: value.astype(precision) if value.dtype.kind == "f" else value
+        key: value.astype(precision) if value.dtype.kind in "fV" else value  # "V" is bfloat16
         for key, value in arrays.items()
     }
+    # float16 ends at 65,504, and larger weights have become infinite.
     if not all(np.isfinite(value).all() for value in arrays.values()):
         raise ValueError(
             f"`precision` must be able to hold the weights. Received: {precision!r}, in which "
             "some are infinite"
         )
     make_folder(folder)
+    # In memory first, as the card holds the hash and the number of bytes.
     written = io.BytesIO()
     np.savez_compressed(written, **arrays)
     weights = written.getvalue()
@@ -275,6 +277,8 @@ def save_pretrained(
         "versions": versions(),
     }
     text = json.dumps(card, indent=2) + "\n"
+    # The weights take their place first, as the card is what makes a folder one of weights. After a
+    # kill between the two, the hash of an older card does not fit and the folder is refused.
     with replacing(folder / CARD) as new_card, replacing(folder / WEIGHTS) as new_weights:
         new_weights.write_bytes(weights)
         new_card.write_text(text)
@@ -282,11 +286,12 @@ def save_pretrained(
 
 
 def _arguments(model) -> dict | None:
-    """All arguments that made a model, defaults too, but those that any user may choose."""
+    """All arguments that made a model, with defaults, but without those that a user may choose."""
     recipe = as_json(getattr(model, "recipe", None))
     if not recipe or not isinstance(recipe.get("arguments"), dict):
         return None
     parameters = PARAMETERS[recipe["model"]]
+    # With the defaults of today, so that the weights still load where a later release has others.
     values = {key: parameter.default for key, parameter in parameters.items()}
     values.update(recipe["arguments"])
     return as_json(

@@ -1,4 +1,4 @@
-"""The linear maps that a run stands beside, its figures and its picture."""
+"""The linear maps that a run is compared with, its metrics and its picture."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ from aezoo.inputs.training_data import output_range
 from aezoo.metrics import score
 from aezoo.model_classes.reconstruction_model import VALIDATION_SEED, evaluation_pairs
 
-BASELINE_VALUES = 200_000_000  # numbers of training data that the baselines may look at
-LARGEST_MAP = 4096  # features; the matrix of a larger affine map would be of gigabytes
+# How many values of the training data the baselines see: 0.8 GB in float32, twice that with the
+# corrupted inputs of a denoising model.
+BASELINE_VALUES = 200_000_000
+# A ridge map needs a matrix of features x features: 17 million values at this limit, 151 million
+# for RGB images of 64x64.
+LARGEST_MAP = 4096
 
 
 class Baselines:
-    """What linear maps make of the same data: PCA and, for a denoising model, affine maps.
+    """Linear maps fitted to the same data: PCA and, for a denoising model, affine maps.
 
     - "pca": PCA of the code's size, fitted to clean samples; none for a model without a code.
     - "affine", only where the model has corruption: the best affine map from corrupted to
@@ -27,8 +31,8 @@ class Baselines:
     either.
 
     Args:
-        model: The `ReconstructionModel` they are compared with.
-        training_data: Dataset or array of inputs; the first `BASELINE_VALUES` numbers of it
+        model: The `ReconstructionModel` that they are compared with.
+        training_data: Dataset or array of inputs; the first `BASELINE_VALUES` values of it
             are used.
     """
 
@@ -37,6 +41,8 @@ class Baselines:
 
         size, corrupted = math.prod(model.input_shape[1:]), model.corruption is not None
         clean, seen = [], []
+        # Another seed than that of `measure`: a map must not be measured on the very noise that it
+        # was fitted to, where training and test data are the same.
         for inputs, target in evaluation_pairs(model, training_data, seed=VALIDATION_SEED + 1):
             clean.append(target.reshape(len(target), -1))
             if corrupted:
@@ -46,8 +52,11 @@ class Baselines:
         clean = np.concatenate(clean)
         self.samples = len(clean)
         code_size = model.code_size
+        # scikit-learn's PCA refuses more components than there are samples or features.
         self.latent_dim = None if code_size is None else min(code_size, *clean.shape)
         self._range = output_range(model)
+        # The covariance is exact and fast where samples outnumber features. With few samples it is
+        # singular, with many features too large, so the leading directions are found without it.
         solver = "covariance_eigh" if size <= 4096 and self.samples > size else "randomized"
 
         def fit_pca(x):
@@ -58,8 +67,8 @@ class Baselines:
         if corrupted:
             seen = np.concatenate(seen)
             self._affine = _affine_map(seen, clean)
-            # Reduced-rank regression: the full map, then the directions that most of what it
-            # finds lies along.
+            # Reduced-rank regression (Izenman, 1975): the fitted values of the full map, projected
+            # onto their own leading principal components.
             self._reduced = fit_pca(self._affine(seen)) if has_code else None
 
     def reconstruct(self, inputs: np.ndarray) -> dict[str, np.ndarray]:
@@ -70,6 +79,8 @@ class Baselines:
             outputs["affine"] = self._affine(flat)
             if self._reduced is not None:
                 outputs["affine_rank"] = _project(self._reduced, outputs["affine"])
+        # Clipping alone can turn a ranking around: a bounded activation keeps outputs in its range,
+        # which a linear map leaves.
         return {
             name: np.clip(output, *self._range).reshape(inputs.shape)
             for name, output in outputs.items()
@@ -78,17 +89,18 @@ class Baselines:
 
 def _affine_map(seen, clean):
     """The best affine map from what is seen to what is clean, by ridge regression."""
-    alpha = 1e-3 * len(seen)
+    # scikit-learn sums squared errors over the samples, so the penalty grows with their number.
     if seen.shape[1] <= LARGEST_MAP:
         from sklearn.linear_model import Ridge
 
-        return Ridge(alpha=alpha, solver="cholesky").fit(seen, clean).predict
+        return Ridge(alpha=1e-3 * len(seen), solver="cholesky").fit(seen, clean).predict
     from sklearn.kernel_ridge import KernelRidge
 
-    # The same map by its dual, which costs the square of the samples and not of the features.
+    # The same map by its dual, whose matrix is samples x samples, so their number is limited too.
     seen, clean = seen[:LARGEST_MAP], clean[:LARGEST_MAP]
+    # KernelRidge fits no intercept, so inputs and targets are centred here.
     middle, mean = seen.mean(0), clean.mean(0)
-    found = KernelRidge(alpha=alpha, kernel="linear").fit(seen - middle, clean - mean)
+    found = KernelRidge(alpha=1e-3 * len(seen), kernel="linear").fit(seen - middle, clean - mean)
     return lambda x: found.predict(x - middle) + mean
 
 
@@ -99,8 +111,8 @@ def _project(pca, x):
 def measure(model, test_data, baselines: Baselines) -> dict:
     """Mean squared error of the model and the `Baselines` on a dataset.
 
-    PSNR is among the figures where all clean samples lie in [0, 1]; elsewhere it means nothing.
-    A denoising model is measured on inputs corrupted once, with a fixed seed, and so
+    PSNR is included where all clean samples lie in [0, 1]; elsewhere it has no meaning.
+    A denoising model is measured on inputs that are corrupted once, with a fixed seed, and so
     are the baselines and the noisy input itself.
     """
     totals, samples, values, in_unit_range = {}, 0, 0, True
@@ -109,6 +121,7 @@ def measure(model, test_data, baselines: Baselines) -> dict:
         if model.corruption is not None:
             outputs["noisy"] = inputs
         for name, output in outputs.items():
+            # Summed in float64, as a float32 sum over a whole data set loses its last digits.
             totals[name] = totals.get(name, 0.0) + float(
                 np.square(output - target, dtype="float64").sum()
             )
@@ -119,8 +132,10 @@ def measure(model, test_data, baselines: Baselines) -> dict:
     for name in ("pca", "affine_rank"):
         if name in scores:
             scores[name]["latent_dim"] = baselines.latent_dim
+    # Readers of metrics.json, such as the command line, rely on the key `pca` of every model.
     if baselines.latent_dim is None:
         scores["pca"] = {"latent_dim": None, "why": f"{model.name} has no code"}
+    # The model's own scores are at the top level; `pop` comes first, so `**scores` lacks them.
     return {
         **scores.pop("model"),
         "samples": samples,
@@ -130,7 +145,7 @@ def measure(model, test_data, baselines: Baselines) -> dict:
 
 
 def picture(model, test_data, baselines: Baselines, columns: int = 10):
-    """Inputs, what the net saw of them where that differs, outputs, a linear baseline.
+    """Rows of inputs, corrupted inputs where there are any, outputs, and a linear baseline.
 
     The baseline is PCA of the code's size; for a denoising model the best affine map whose
     rank is that size, or of any rank where the model has no code.
@@ -143,6 +158,7 @@ def picture(model, test_data, baselines: Baselines, columns: int = 10):
     if model.corruption is not None:
         rows["corrupted"] = inputs
     rows["output"] = model.predict_on_batch(inputs)
+    # The strongest rival first: a map of the code's rank restores what PCA would leave noisy.
     labels = {
         "affine_rank": f"affine, rank {baselines.latent_dim}",
         "affine": "affine",

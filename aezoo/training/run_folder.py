@@ -27,15 +27,17 @@ from aezoo.training.lock import LOCK, locked
 PICTURES = ("reconstructions.png", "history.png")
 
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)\.keras")
+# Only names that this class and `replacing` make: other hidden files in the folder are not ours.
 _HALF_WRITTEN = re.compile(
-    r"\.writable|\.writing-\d+-(config\.json|history\.csv|metrics\.json|.*\.keras|.*\.png|\.writable)"
+    r"\.writable|"
+    r"\.writing-\d+-(config\.json|history\.csv|metrics\.json|.*\.keras|.*\.png|\.writable)"
 )
 
 
 class RunFolder:
     """What a training leaves behind: model, configuration, history, metrics, pictures.
 
-    `checkpoint-NNNN.keras` is the model after the last finished epoch of a run that goes on,
+    `checkpoint-NNNN.keras` is the model after the last finished epoch of an unfinished run,
     with the state of the training; 0000 is the one before the first epoch. The metrics are
     written last, so a folder that has them is finished.
     """
@@ -45,10 +47,10 @@ class RunFolder:
 
     @contextlib.contextmanager
     def prepared(self, *, resume: bool, overwrite: bool):
-        """Makes the folder and holds its lock, or refuses one that holds anything.
+        """Makes the folder and holds its lock, or refuses one that holds something already.
 
         Raises:
-            ValueError: if the folder holds something and neither flag allows to go on, if it
+            ValueError: if the folder holds something and neither flag permits it, if it
                 cannot be written, or if another training writes to it.
         """
         if self.path.exists() and not self.path.is_dir():
@@ -57,6 +59,8 @@ class RunFolder:
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
                 held.enter_context(locked(self.path))
+                # Only a new file tells: the lock file of a killed process can be opened even where
+                # nothing may be added to the folder.
                 with replacing(self.path / ".writable") as probe:
                     probe.touch()
                 (self.path / ".writable").unlink()
@@ -65,6 +69,7 @@ class RunFolder:
                     f"`out` must be a folder that can be written ({error.strerror}). "
                     f"Received: {self.path}"
                 ) from error
+            # Under the lock, as the half-written files may be those of another training.
             self._make_room(resume, overwrite)
             yield
 
@@ -97,7 +102,7 @@ class RunFolder:
 
     @property
     def checkpoint(self) -> tuple[pathlib.Path, int] | None:
-        """The newest checkpoint and the number of epochs behind it."""
+        """The newest checkpoint and the number of epochs that it was trained for."""
         found = self._checkpoints()
         return max(found)[::-1] if found else None
 
@@ -133,12 +138,14 @@ class RunFolder:
         np.savez(content, **state)
         with self._replacing(f"checkpoint-{epochs:04}.keras") as temporary:
             model.save(temporary)
+            # In the same file as the weights, so that a kill leaves no states of another epoch.
             with zipfile.ZipFile(temporary, "a") as archive:
                 archive.writestr(TRAINING, content.getvalue())
+        # Only when the new one is in place: at any moment there is a whole checkpoint.
         self.remove_checkpoints(but=epochs)
 
     def read_state(self) -> bytes:
-        """The state in the newest checkpoint; nothing where an earlier version wrote it."""
+        """The state in the newest checkpoint; empty where an earlier version wrote it."""
         with zipfile.ZipFile(self.checkpoint[0]) as archive:
             return archive.read(TRAINING) if TRAINING in archive.namelist() else b""
 
@@ -146,6 +153,7 @@ class RunFolder:
     def unpacked(state: bytes) -> dict[str, np.ndarray]:
         if not state:
             return {}
+        # NumPy loads no pickled objects by default, so a stranger's checkpoint runs no code.
         try:
             with np.load(io.BytesIO(state)) as arrays:
                 return dict(arrays)
@@ -173,6 +181,7 @@ class RunFolder:
             content = json.loads((self.path / name).read_text())
             if not isinstance(content, dict):
                 raise ValueError("no object")
+        # RecursionError comes from brackets that are nested thousands deep.
         except (OSError, ValueError, RecursionError) as error:
             raise ValueError(
                 f"`{name}` of a run must be whole JSON. Received: {self.path}"
@@ -180,7 +189,7 @@ class RunFolder:
         return content
 
     def append_history(self, row: dict) -> None:
-        """One more row; a training that is killed keeps every row before."""
+        """Appends one row; a training that is killed keeps every row before it."""
         path = self.path / HISTORY
         new = not path.exists()
         with naming_disk_errors(path), path.open("a", newline="") as file:
@@ -188,11 +197,13 @@ class RunFolder:
             if new:
                 writer.writeheader()
             writer.writerow(row)
+            # On the disk before the checkpoint of the same epoch: `keep_history` needs a row for
+            # each epoch of its checkpoint, and drops the others.
             file.flush()
             os.fsync(file.fileno())
 
     def read_history(self) -> list[dict]:
-        """The rows of whole epochs; one that a kill cut off, and all behind it, is left out.
+        """The rows of finished epochs; one that a kill cut off is left out, with all after it.
 
         Raises:
             ValueError: if the file is not a history.
@@ -216,17 +227,19 @@ class RunFolder:
         rows = []
         for line in lines:
             try:
+                # Epochs become integers again, as they are in the history of a run in memory.
                 values = [int(text) if text.isdecimal() else float(text) for text in line]
             except ValueError:
                 break
             row = dict(zip(names, values, strict=False))
+            # Epochs are counted without a gap; what does not continue them was cut or damaged.
             if len(line) != len(names) or row["epoch"] != len(rows) + 1:
                 break
             rows.append(row)
         return rows
 
     def keep_history(self, epochs: int) -> list[dict]:
-        """Drops rows behind the last checkpoint, and returns those that stay."""
+        """Drops the rows after the last checkpoint, and returns those that stay."""
         rows = self.read_history()[:epochs]
         if len(rows) < epochs:
             raise ValueError(
@@ -248,24 +261,28 @@ class RunFolder:
 
     def _save(self, model, name):
         with self._replacing(name) as temporary:
+            # The temporary name has the same suffix, by which Keras chooses the format.
             model.save(temporary)
 
     def _replacing(self, name):
         return replacing(self.path / name)
 
     def _clear(self):
+        # Only what a run writes; and the metrics first, so that a kill in the middle never leaves
+        # a folder that says it is finished.
         for name in (METRICS, CONFIG, HISTORY, MODEL, *PICTURES):
             (self.path / name).unlink(missing_ok=True)
         self.remove_checkpoints()
 
 
 def names_source(data: str) -> bool:
-    """Whether a run's data can be loaded again; what was in memory is told by its kind."""
+    """Whether a run's data can be loaded again; data in memory are named by their kind only."""
+    # `configuration` writes them as "a ndarray" and the like.
     return not data.startswith("a ")
 
 
 def configuration(model, data, settings, held_out) -> dict:
-    """Everything that is needed to run it again."""
+    """Everything that is needed to repeat the run."""
     packages = ("keras", "tensorflow", "numpy", "scikit-learn", "tensorflow-datasets")
     versions = {"aezoo": __version__, "python": platform.python_version()}
     for package in packages:
@@ -285,11 +302,11 @@ def configuration(model, data, settings, held_out) -> dict:
 
 
 class Recorder(keras.callbacks.Callback):
-    """Writes the row of each epoch, then the checkpoint behind it.
+    """Writes the row of each epoch, then its checkpoint.
 
     Args:
         folder: The `RunFolder`, or None.
-        rows: Those of the epochs that a resumed run has behind it.
+        rows: Those of the epochs that a resumed run has finished already.
         patience: The `Patience` of the training, or None.
     """
 
@@ -298,8 +315,10 @@ class Recorder(keras.callbacks.Callback):
         self._folder, self.rows, self._patience = folder, rows, patience
 
     def on_train_begin(self, logs=None):
+        # A run that is killed in its first epoch must start again from the same weights and draws,
+        # which without a seed are known nowhere else.
         if self._folder is not None and not self.rows:
-            self._save(0)  # initial weights and draws without a seed are known only here
+            self._save(0)
 
     def on_epoch_begin(self, epoch, logs=None):
         self._begun = time.perf_counter()
@@ -312,6 +331,7 @@ class Recorder(keras.callbacks.Callback):
         self.rows.append(row)
         if self._folder is not None:
             self._folder.append_history(row)
+            # `resume` goes back to the last epoch with a finite loss.
             if math.isfinite(row["loss"]):
                 self._save(epoch + 1)
 
@@ -321,7 +341,7 @@ class Recorder(keras.callbacks.Callback):
 
 
 def draws_of(model) -> dict[str, np.ndarray]:
-    """Where the random draws of training are, which a `.keras` file does not tell."""
+    """The states of the random generators of training, which a `.keras` file does not hold."""
     return {
         f"generator_{i}": to_numpy(keras.ops.convert_to_tensor(variable))
         for i, variable in enumerate(_generators(model))
@@ -329,7 +349,7 @@ def draws_of(model) -> dict[str, np.ndarray]:
 
 
 def continue_draws(model, state) -> None:
-    """Random draws go on from what `draws_of` found, where a checkpoint holds it."""
+    """Continues the random draws from what `draws_of` found, where a checkpoint holds it."""
     for i, variable in enumerate(_generators(model)):
         if f"generator_{i}" in state:
             variable.assign(state[f"generator_{i}"])
@@ -337,15 +357,16 @@ def continue_draws(model, state) -> None:
 
 def _generators(model):
     """The states of all random generators of a model, in the order of its layers."""
+    # Keras names the variable of every SeedGenerator so, and leaves it out of files (keras#19796).
     return [variable for variable in model.variables if variable.name == "seed_generator_state"]
 
 
 class Patience(keras.callbacks.EarlyStopping):
-    """Early stopping with the best weights, which goes on in a resumed run.
+    """Early stopping with the best weights, which continues in a resumed run.
 
     Args:
         epochs: Epochs without a better val_loss after which the training stops.
-        state: What a checkpoint holds of `state()`; nothing begins anew.
+        state: What a checkpoint holds of `state()`; empty for a new run.
     """
 
     def __init__(self, epochs: int, state: dict[str, np.ndarray]):
@@ -353,9 +374,11 @@ class Patience(keras.callbacks.EarlyStopping):
         self._kept = state if "patience" in state else None
 
     def on_train_begin(self, logs=None):
+        # Keras resets its counters here, so the kept ones are put in afterwards.
         super().on_train_begin(logs)
         if self._kept is not None:
             best, wait, best_epoch = self._kept["patience"].tolist()
+            # An array holds no None, which stands for no best value yet; NaN does in its place.
             self.best = None if np.isnan(best) else best
             self.wait, self.best_epoch = int(wait), int(best_epoch)
             count = sum(name.startswith("best_") for name in self._kept)
@@ -374,9 +397,10 @@ class Patience(keras.callbacks.EarlyStopping):
         return self._kept is not None and self._kept["patience"][1] >= self.patience
 
     def end(self, model) -> None:
-        """Gives a model whose last epoch is over the best weights."""
+        """Gives the best weights to a model whose last epoch is over."""
         self.set_model(model)
         self.on_train_begin()
+        # Keras restores the best weights here.
         self.on_train_end()
 
 

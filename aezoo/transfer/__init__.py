@@ -1,4 +1,4 @@
-"""Encoders that go on to work: features, probes, classifiers and regressors."""
+"""What trained encoders are used for: features, probes, classifiers and regressors."""
 
 from aezoo.transfer._features import features as features
 from aezoo.transfer._features import layer_features as layer_features

@@ -1,25 +1,27 @@
-"""One vector for each sample, from any encoder or any layer of it."""
+"""One vector per sample, from any encoder or any layer of it."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from aezoo.inputs.arguments import check_positive_integer, nearest
+from aezoo.inputs.annotations import Size, checked
+from aezoo.inputs.arguments import nearest
 from aezoo.inputs.arrays import as_array, check_batches, is_array
 from aezoo.inputs.training_data import check_inputs
 from aezoo.model_classes.pixel_model import PixelModel
-from aezoo.model_classes.pooling import encoder_of, pooled
+from aezoo.model_classes.pooling import Pooling, encoder_of, pooled
 
 
-def features(model, data, *, pooling: str | None = None, batch_size: int = 256) -> np.ndarray:
-    """One vector for each sample, from any encoder.
+@checked
+def features(model, data, *, pooling: Pooling = None, batch_size: Size = 256) -> np.ndarray:
+    """One vector per sample, from any encoder.
 
     Args:
         model: An `Autoencoder`, an encoder, or any Keras model with one input.
         data: Array (samples, *input_shape), or a dataset of batches of it, which is
-            streamed; labels behind the inputs are ignored.
-        pooling: What is made of codes with places, (batch, ..., channels): "mean" or "max"
-            over the places, "flatten", or None for "mean". Codes (batch, size) stay.
+            streamed; labels are ignored.
+        pooling: How codes with positions, (batch, ..., channels), become vectors: "mean" or
+            "max" over the positions, "flatten", or None for "mean". Codes (batch, size) stay.
         batch_size: How many samples of an array go through at once.
 
     Returns:
@@ -36,7 +38,6 @@ def features(model, data, *, pooling: str | None = None, batch_size: int = 256) 
     ((10, 2, 2, 16), (10, 16))
     """
     network = pooled(encoder_of(model), pooling)
-    check_positive_integer("batch_size", batch_size)
     data = check_batches(as_array(data))
     if is_array(data):
         check_inputs(data, network.inputs[0].shape[1:])
@@ -52,10 +53,10 @@ def layer_features(model, name: str) -> PixelModel:
 
     Returns:
         A Keras model from inputs to that layer's output, which `features`, the probes and
-        `classifier` take as they take an encoder.
+        `classifier` take like an encoder.
 
     Raises:
-        ValueError: if there is no such layer; the sentence names those that there are.
+        ValueError: if there is no such layer; the message names those that there are.
 
     Example:
 
@@ -71,6 +72,7 @@ def layer_features(model, name: str) -> PixelModel:
             f"Received: {name!r}"
         )
     output = encoder.get_layer(name).output
+    # Of several outputs, such as the visible tokens and their places in `masked_ae`, the first.
     if isinstance(output, (list, tuple)):
         output = output[0]
     return PixelModel(encoder.inputs[0], output, name=f"{encoder.name}_{name}")

@@ -3,45 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import keras
+from annotated_types import Ge, Interval
 from keras import layers
 
-from aezoo.inputs.arguments import (
-    check_flag,
-    check_number,
-    check_positive_integer,
-    check_positive_integers,
-    nearest,
+from aezoo.inputs.annotations import (
+    Flag,
+    NonNegative,
+    Number,
+    Seed,
+    Size,
+    SizesOrEmpty,
+    checked,
 )
+from aezoo.inputs.arguments import check_positive_integer, nearest
 from aezoo.layers.patches import MaskPatches
 from aezoo.layers.quantizer import VectorQuantizer
 from aezoo.layers.sampling import Sampling
 from aezoo.layers.seeds import Seeds
 from aezoo.model_classes.compiling import new_optimizer
 from aezoo.model_classes.pixel_model import PixelModel
-from aezoo.model_classes.pooling import encoder_of, pool
+from aezoo.model_classes.pooling import Pooling, encoder_of, pool
 
+Dropout = Annotated[Number, Interval(ge=0, le=0.999)]
+# Layers that draw in training, and do not where `trainable` is False.
 DRAWING = (Sampling, MaskPatches, VectorQuantizer)
 
 
+@checked
 def classifier(
     model,
-    num_classes: int,
+    num_classes: Annotated[Size, Ge(2), "an integer of at least 2"],
     *,
-    freeze: bool = True,
-    hidden_units: tuple[int, ...] = (),
-    pooling: str | None = None,
-    dropout: float = 0.0,
+    freeze: Flag = True,
+    hidden_units: SizesOrEmpty = (),
+    pooling: Pooling = None,
+    dropout: Dropout = 0.0,
     optimizer: str | keras.optimizers.Optimizer = "adam",
-    learning_rate: float | None = None,
-    seed: int | None = None,
+    learning_rate: NonNegative | None = None,
+    seed: Seed = None,
     name: str = "classifier",
 ) -> EncoderWithHead:
     """A compiled classifier on a copy of an encoder.
 
-    Minimises the cross-entropy of the class. The model that it is made of is neither
-    frozen nor changed.
+    Minimises the cross-entropy of the class. The original model is neither frozen nor
+    changed.
 
     Args:
         model: An `Autoencoder`, an encoder, or any Keras model with one input.
@@ -49,14 +57,14 @@ def classifier(
         freeze: Whether the encoder stays as it is; `unfreeze` lets it learn later.
         hidden_units: Sizes of hidden ReLU layers between code and classes.
         pooling: As in `features`.
-        dropout: Share of the head's inputs that are dropped in training.
-        optimizer: Name of a Keras optimizer, or one, which is copied.
+        dropout: Share of the inputs of the output layer that are dropped in training.
+        optimizer: Name of a Keras optimizer, or an optimizer, which is copied.
         learning_rate: None is the optimizer's own.
         seed: Integer that fixes the head's initial weights, or None.
         name: Name of the model.
 
     Returns:
-        A compiled Keras model from inputs, pixels by the pixel rule, to probabilities
+        A compiled Keras model from inputs (uint8 and uint16 pixels are scaled) to probabilities
         (batch, num_classes), with the metric `accuracy`.
 
     Raises:
@@ -71,11 +79,10 @@ def classifier(
     >>> classifier.predict(x[:3], verbose=0).shape
     (3, 10)
     """
-    if check_positive_integer("num_classes", num_classes) < 2:
-        raise ValueError(f"`num_classes` must be at least 2. Received: {num_classes!r}")
     network = _with_head(
         model, num_classes, "softmax", freeze, hidden_units, pooling, dropout, seed, name
     )
+    # Compiled by `keras.Model`: targets are classes here, and an `Autoencoder` would refuse them.
     network.compile(
         optimizer=new_optimizer(optimizer, learning_rate),
         loss="sparse_categorical_crossentropy",
@@ -84,17 +91,18 @@ def classifier(
     return network
 
 
+@checked
 def regressor(
     model,
-    num_outputs: int = 1,
+    num_outputs: Size = 1,
     *,
-    freeze: bool = True,
-    hidden_units: tuple[int, ...] = (),
-    pooling: str | None = None,
-    dropout: float = 0.0,
+    freeze: Flag = True,
+    hidden_units: SizesOrEmpty = (),
+    pooling: Pooling = None,
+    dropout: Dropout = 0.0,
     optimizer: str | keras.optimizers.Optimizer = "adam",
-    learning_rate: float | None = None,
-    seed: int | None = None,
+    learning_rate: NonNegative | None = None,
+    seed: Seed = None,
     name: str = "regressor",
 ) -> EncoderWithHead:
     """A compiled regressor on a copy of an encoder.
@@ -103,7 +111,7 @@ def regressor(
 
     Args:
         model: As in `classifier`, and so are the other arguments.
-        num_outputs: Numbers to predict for each sample.
+        num_outputs: How many values to predict per sample.
         freeze: As in `classifier`.
         hidden_units: As in `classifier`.
         pooling: As in `features`.
@@ -128,7 +136,6 @@ def regressor(
     >>> regressor.predict(x[:3], verbose=0).shape
     (3, 1)
     """
-    check_positive_integer("num_outputs", num_outputs)
     network = _with_head(
         model, num_outputs, None, freeze, hidden_units, pooling, dropout, seed, name
     )
@@ -136,28 +143,29 @@ def regressor(
     return network
 
 
+@checked
 def unfreeze(
     model,
     layers: int | Sequence[str] | None = None,
     *,
-    learning_rate: float = 1e-4,
-    batch_normalization: bool = False,
+    learning_rate: NonNegative = 1e-4,
+    batch_normalization: Flag = False,
 ):
     """Lets the encoder of a classifier or regressor learn, at a lower learning rate.
 
-    The optimizer begins anew.
+    The optimizer starts anew, without its moments and step count.
 
     Args:
         model: What `classifier` or `regressor` returned.
         layers: None for the whole encoder, the number of its last layers with weights, or
             the names of some; the others are frozen.
         learning_rate: Of the training that follows.
-        batch_normalization: Whether batch normalisations learn too. They stay as they are
-            otherwise, with the mean and the variance of the data that the encoder was
-            trained on, which is safer where there are few samples.
+        batch_normalization: Whether batch normalisation layers learn too. Otherwise they stay as
+            they are, with the mean and the variance of the data that the encoder was trained on,
+            which is safer where there are few samples.
 
     Returns:
-        `model`, compiled anew.
+        `model`, compiled again.
 
     Raises:
         ValueError: if an argument is not of the kind above.
@@ -170,8 +178,6 @@ def unfreeze(
     >>> len(aezoo.transfer.unfreeze(classifier, 1).trainable_weights) - before
     2
     """
-    check_number("learning_rate", learning_rate, 0)
-    check_flag("batch_normalization", batch_normalization)
     if not isinstance(model, EncoderWithHead) or not model.compiled:
         raise ValueError(
             "`model` must be a compiled classifier or regressor of aezoo.transfer. "
@@ -179,6 +185,7 @@ def unfreeze(
         )
     encoder = model.get_layer("encoder")
     chosen = _chosen([layer for layer in encoder.layers if layer.weights], layers)
+    # Keras runs a batch normalisation with `trainable = False` on its moving averages.
     if not batch_normalization:
         chosen -= {
             layer.name
@@ -186,6 +193,8 @@ def unfreeze(
             if isinstance(layer, keras.layers.BatchNormalization)
         }
     _set_trainable(encoder, chosen)
+    # A fitted model would go on training what it was compiled for, without a warning. Its own
+    # config keeps loss and metrics as the user has them.
     config = model.get_compile_config()
     optimizer = new_optimizer(model.optimizer, float(learning_rate))
     config["optimizer"] = keras.saving.serialize_keras_object(optimizer)
@@ -194,7 +203,7 @@ def unfreeze(
 
 
 def _chosen(available, wanted) -> set[str]:
-    """Names of layers, of all, of the last so many, or of those that are named."""
+    """The names of all layers, of the last `wanted` of them, or those in `wanted`."""
     names = [layer.name for layer in available]
     if wanted is None:
         return set(names)
@@ -211,13 +220,14 @@ def _chosen(available, wanted) -> set[str]:
 
 @keras.saving.register_keras_serializable("aezoo")
 class EncoderWithHead(PixelModel):
-    """A classifier or regressor on an encoder, which is trained for its own targets alone.
+    """A classifier or regressor on an encoder, trained for its own targets alone.
 
     Penalties and metrics of the encoder belong to the autoencoder that it came from.
     """
 
     @property
     def losses(self):
+        # Keras would add the KL, the commitment and other penalties of the encoder to the loss.
         return []
 
     @property
@@ -228,10 +238,8 @@ class EncoderWithHead(PixelModel):
 
 def _with_head(model, outputs, activation, freeze, hidden_units, pooling, dropout, seed, name):
     """Inputs, a copy of the encoder, pooling, hidden layers, outputs."""
-    hidden_units = check_positive_integers("hidden_units", hidden_units, allow_empty=True)
-    check_number("dropout", dropout, 0, 0.999)
-    check_flag("freeze", freeze)
     seeds, source = Seeds(seed), encoder_of(model)
+    # A copy, as `trainable` and training itself would change the layers of the source as well.
     encoder = copied(source)
     encoder.set_weights(source.get_weights())
     _set_trainable(encoder, () if freeze else [layer.name for layer in encoder.layers])
@@ -241,25 +249,29 @@ def _with_head(model, outputs, activation, freeze, hidden_units, pooling, dropou
         x = layers.Dense(units, "relu", name=f"hidden_{i}", **_start(seeds))(x)
     if dropout:
         x = layers.Dropout(dropout, seed=seeds(), name="dropout")(x)
+    # Probabilities in float32 under a mixed policy too.
     x = layers.Dense(outputs, activation, dtype="float32", name="output", **_start(seeds))(x)
     return EncoderWithHead(inputs, x, name=name)
 
 
 def _set_trainable(encoder, names) -> None:
-    """Layers that draw, in the training of an autoencoder, stay frozen, and so do not draw."""
+    """Makes the layers of these names trainable, but for those that draw."""
+    # First the encoder, as it passes its own `trainable` on to all of its layers.
     encoder.trainable = bool(names)
     for layer in encoder.layers:
+        # Frozen they do not draw: a classifier learns from the codes that it will be used on.
         layer.trainable = layer.name in names and not isinstance(layer, DRAWING)
 
 
 def copied(encoder, seeds: Seeds | None = None) -> PixelModel:
-    """The same net with initial weights of its own: of `seeds`, or of the encoder's seeds."""
+    """The same net with its own initial weights, from `seeds` or from the encoder's seeds."""
 
     def clone(layer):
         config = layer.get_config()
         return type(layer).from_config(config if seeds is None else _reseeded(config, seeds))
 
     copy = keras.models.clone_model(encoder, clone_function=clone)
+    # The name that `unfreeze` looks for, whatever the source is called.
     return PixelModel(copy.inputs[0], copy.outputs[0], name="encoder")
 
 

@@ -1,4 +1,4 @@
-"""How far few labels go: a frozen encoder, a fine-tuned one, and the same net untrained."""
+"""How far a few labels go: a frozen encoder, a fine-tuned one, and the same net untrained."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import numpy as np
 from keras import ops
 
 from aezoo.backends import keras_private
+from aezoo.callbacks import inner_optimizer
 from aezoo.data._load import labelled
-from aezoo.inputs.arguments import check_number, check_positive_integer, check_positive_integers
+from aezoo.inputs.annotations import NonNegative, Size, Sizes, checked
 from aezoo.inputs.arrays import to_numpy
 from aezoo.inputs.pixels import scale_pixels
 from aezoo.layers.corruption import AffineCorruption
 from aezoo.layers.seeds import Seeds
 from aezoo.model_classes.autoencoder import Autoencoder
-from aezoo.model_classes.pooling import encoder_of
-from aezoo.training.recipe import LARGEST_AUGMENT
+from aezoo.model_classes.pooling import Pooling, encoder_of
+from aezoo.training.recipe import Augment
 from aezoo.transfer._features import features
 from aezoo.transfer._heads import classifier, copied, unfreeze
 from aezoo.transfer._probes import probe
@@ -35,7 +36,7 @@ class LabelCurve:
     """What `label_curve` returns; prints as a table.
 
     Attributes:
-        rows: One dict a method and number of labels: method, labels_per_class, accuracy
+        rows: One dict per method and number of labels: method, labels_per_class, accuracy
             (mean over the seeds), spread (their sample standard deviation, None of one
             seed), seeds.
     """
@@ -45,7 +46,7 @@ class LabelCurve:
     def __str__(self) -> str:
         numbers = sorted({row["labels_per_class"] for row in self.rows})
         methods = list(dict.fromkeys(row["method"] for row in self.rows))
-        lines = ["accuracy with".ljust(25) + "".join(f"{n:>7} a class" for n in numbers)]
+        lines = ["accuracy with".ljust(25) + "".join(f"{n:>5} per class" for n in numbers)]
         for method in methods:
             cells = {r["labels_per_class"]: r for r in self.rows if r["method"] == method}
             texts = [f"{cells[n]['accuracy']:.4f}{_behind(cells[n]['spread'])}" for n in numbers]
@@ -59,20 +60,21 @@ class LabelCurve:
         return draw(self.rows)
 
 
+@checked
 def label_curve(
     model,
     train,
     test,
-    labels_per_class: tuple[int, ...] = (10, 100),
-    seeds: int = 5,
+    labels_per_class: Sizes = (10, 100),
+    seeds: Size = 5,
     *,
-    steps: int = 300,
-    learning_rate: float = 1e-3,
-    pooling: str | None = None,
-    augment: float | None = None,
+    steps: Size = 300,
+    learning_rate: NonNegative = 1e-3,
+    pooling: Pooling = None,
+    augment: Augment | None = None,
     progress=None,
 ) -> LabelCurve:
-    """Accuracy with few labels: what the training without labels was worth.
+    """Accuracy with few labels: what the training without labels is worth.
 
     Each seed draws other labelled samples. Five rows: a logistic regression on the inputs as
     they are, one on PCA of the code's size, one on the frozen code, all three as in
@@ -85,7 +87,7 @@ def label_curve(
     both learn from copies of the labelled images that are moved anew in every step, and the
     first head of the random weights is fitted to moved copies. Strongly moved copies take more
     steps to learn from than still images, and can cost fine-tuning accuracy on still ones:
-    `augment=0` gives the figures without moves.
+    `augment=0` gives the accuracies without moves.
 
     Args:
         model: An `Autoencoder` or an encoder.
@@ -96,8 +98,8 @@ def label_curve(
         steps: Gradient steps of the fine-tuning, of at most 64 samples each.
         learning_rate: Of the fine-tuning.
         pooling: As in `features`.
-        augment: Level of the affine maps, see `AffineCorruption`, that labelled images undergo
-            in fine-tuning and in the training from random weights; 0 is none. None is that of
+        augment: Level of the affine maps, see `AffineCorruption`, that move labelled images
+            in fine-tuning and in the training from random weights; 0 is none. None takes that of
             an `Autoencoder` with affine corruption, else 0.
         progress: None, or a function that is called with a text before each part.
 
@@ -120,9 +122,6 @@ def label_curve(
     fine-tuned
     random weights
     """
-    numbers = check_positive_integers("labels_per_class", labels_per_class)
-    check_positive_integer("seeds", seeds)
-    check_positive_integer("steps", steps)
     if progress is not None and not callable(progress):
         raise ValueError(f"`progress` must be None or a function. Received: {progress!r}")
     augment = _level(model, augment)
@@ -130,27 +129,37 @@ def label_curve(
     test_x, test_y = _arrays(test, "test")
     say = progress or (lambda text: None)
     classes, y = np.unique(y, return_inverse=True)
+    unknown = np.setdiff1d(test_y, classes)
+    if len(unknown):
+        raise ValueError(
+            "`test` must have labels of `train` alone. "
+            f"Received: {', '.join(map(str, unknown[:5]))}, which `train` does not have"
+        )
     test_y = np.searchsorted(classes, test_y)
-    _check_enough(classes, y, numbers)
+    _check_enough(classes, y, labels_per_class)
     say("features")
     encoder = encoder_of(model)
+    # Frozen features do not depend on the labels drawn, so they are computed once.
     codes = [features(encoder, part, pooling=pooling) for part in (x, test_x)]
     frozen = {
         "raw pixels, linear probe": [part.reshape(len(part), -1) for part in (x, test_x)],
         "PCA, linear probe": pca(x, test_x, codes[0].shape[1]),
         "linear probe": codes,
     }
+    # One net for all runs, so that its step is compiled once: each run sets its weights anew, and
+    # `_train` the state of the optimizer. Batch normalisations learn, as random weights need it.
     network = classifier(
         encoder, len(classes), freeze=False, pooling=pooling, learning_rate=learning_rate, seed=0
     )
     unfreeze(network, learning_rate=learning_rate, batch_normalization=True)
     trained, rows = encoder.get_weights(), []
-    for number in numbers:
+    for number in labels_per_class:
         found = {method: [] for method in METHODS}
         for seed in range(seeds):
-            say(f"{number} labels a class, seed {seed + 1} of {seeds}")
+            say(f"{number} labels per class, seed {seed + 1} of {seeds}")
             chosen = _draw(y, number, seed)
             labelled_x, labels = x[chosen], y[chosen]
+            # "linear probe" comes last in `frozen`: `first` is then the head of the fine-tuned net.
             for method, (vectors, test_vectors) in frozen.items():
                 first = probe(vectors[chosen], labels, test_vectors, test_y)
                 found[method].append(first.accuracy)
@@ -160,6 +169,8 @@ def label_curve(
             ):
                 network.get_layer("encoder").set_weights(weights)
                 if method == "random weights":
+                    # A random encoder has no probe yet. Only its fitted head is needed, so one test
+                    # sample is enough.
                     copies = _moving(augment, seed)(labelled_x)
                     parts = [features(network.get_layer("encoder"), part, pooling=pooling)
                              for part in (copies, test_x[:1])]  # fmt: skip
@@ -221,7 +232,7 @@ def _check_enough(classes, y, numbers):
 
 
 def _draw(y, number, seed):
-    """Indices of so many samples of each class."""
+    """Indices of `number` samples of each class."""
     generator = np.random.default_rng(seed)
     return np.concatenate(
         [
@@ -232,11 +243,13 @@ def _draw(y, number, seed):
 
 
 def _set_head(network, fitted):
-    """The head begins as the logistic regression on scaled features."""
+    """The head starts as the logistic regression, with its scaling folded in."""
     scaler, regression = fitted[0], fitted[-1]
+    # coef (x - mean) / scale + intercept as one kernel and bias of x.
     kernel = regression.coef_ / scaler.scale_
     bias = regression.intercept_ - kernel @ scaler.mean_
-    if len(kernel) == 1:  # two classes have one row
+    # scikit-learn has one row for two classes: softmax of (-a / 2, a / 2) is sigmoid(a).
+    if len(kernel) == 1:
         kernel, bias = np.concatenate([-kernel, kernel]) / 2, np.concatenate([-bias, bias]) / 2
     network.get_layer("output").set_weights([kernel.T, bias])
 
@@ -246,7 +259,6 @@ def _level(model, augment) -> float:
     if augment is None:
         affine = isinstance(model, Autoencoder) and isinstance(model.corruption, AffineCorruption)
         return model.corruption.level if affine else 0.0
-    check_number("augment", augment, 0, LARGEST_AUGMENT)
     shape = encoder_of(model).inputs[0].shape[1:]
     if augment and len(shape) != 3:
         raise ValueError(
@@ -257,7 +269,7 @@ def _level(model, augment) -> float:
 
 
 def _moving(level: float, seed: int):
-    """A function from images to copies under affine maps that are drawn anew in each call."""
+    """A function from images to copies under affine maps that are drawn again in each call."""
     if not level:
         return lambda x: x
     layer = AffineCorruption(level, seed=seed)
@@ -265,15 +277,17 @@ def _moving(level: float, seed: int):
 
 
 def _train(network, x, y, steps, seed, augment):
-    """So many steps, each of 64 samples or all, moved; the learning rate decays to 0."""
+    """`steps` steps on 64 moved samples each, or on all; the learning rate decays to 0."""
     moved = _moving(augment, seed)
-    for variable in network.optimizer.variables:
-        if variable is not keras_private.learning_rate_variable(network.optimizer):
+    # The moments and step count of the run before; the learning rate is among the variables too.
+    optimizer = inner_optimizer(network.optimizer)
+    for variable in optimizer.variables:
+        if variable is not keras_private.learning_rate_variable(optimizer):
             variable.assign(np.zeros(variable.shape, variable.dtype))
-    generator, peak = np.random.default_rng(seed), float(network.optimizer.learning_rate)
+    generator, peak = np.random.default_rng(seed), float(optimizer.learning_rate)
     size = min(64, len(x))
     for step in range(steps):
-        network.optimizer.learning_rate = peak * (1 + np.cos(np.pi * step / steps)) / 2
+        optimizer.learning_rate = peak * (1 + np.cos(np.pi * step / steps)) / 2
         chosen = generator.choice(len(x), size, replace=False)
         network.train_on_batch(moved(x[chosen]), y[chosen])
-    network.optimizer.learning_rate = peak
+    optimizer.learning_rate = peak

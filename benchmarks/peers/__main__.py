@@ -1,4 +1,4 @@
-"""Runs the peers; see the package."""
+"""Runs other packages on the same data; see the package `benchmarks.peers`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NEEDS = {"pythae": ["pythae"], "pyod": ["pyod", "torch", "tqdm"]}  # two that py
 
 
 def python_of(peer: str) -> pathlib.Path:
-    """The Python of the peer's environment, which is made first where there is none."""
+    """The Python of the peer's environment, which is made first if it is missing."""
     folder = ENVIRONMENTS / peer
     if not (folder / "done").exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
@@ -41,7 +41,7 @@ def version_of(python, package: str) -> str:
 
 
 def run(python, script: str, *arguments) -> dict:
-    """What the script prints last."""
+    """The last line that the script prints, read as JSON."""
     command = [python, HERE / script, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])

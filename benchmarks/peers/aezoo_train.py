@@ -1,4 +1,4 @@
-"""The same nets in aezoo: DATA.npz MODEL EPOCHS."""
+"""The same nets in aezoo; arguments: DATA.npz MODEL EPOCHS."""
 
 import json
 import sys

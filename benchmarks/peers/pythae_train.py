@@ -1,4 +1,4 @@
-"""pythae's own pipeline; runs in pythae's environment: DATA.npz MODEL EPOCHS."""
+"""pythae's own pipeline, run in pythae's environment; arguments: DATA.npz MODEL EPOCHS."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Runs the programs and their answers; see the package."""
+"""Runs the first three programs of this project, and its answers; see the package."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def data(name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def measure(program, name, epochs) -> dict:
-    """Seconds of training until each goal, and in the end; the test error."""
+    """Seconds of training until each goal and in total, and the final test error."""
     train, package = PROGRAMS[program]
     importlib.import_module(package)
     x, test = data(name)
@@ -67,7 +67,7 @@ def measure(program, name, epochs) -> dict:
 
 
 def lines_of(*functions) -> int:
-    """Their lines, without docstrings and empty ones."""
+    """The number of lines of these functions, without docstrings and empty lines."""
     code = "".join(inspect.getsource(function) for function in functions)
     for function in functions:
         code = code.replace(f'"""{function.__doc__}"""', "")

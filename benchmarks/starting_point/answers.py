@@ -1,4 +1,4 @@
-"""What this project answers: the loop compiled into one call, and no loop at all."""
+"""The answers of this project: the loop compiled into one call, and no loop at all."""
 
 
 def fit(x, epochs, on_epoch):

@@ -1,8 +1,8 @@
-"""The tables of the READMEs and the picture of the speeds, made of what programs measured.
+"""The tables of the READMEs, and pictures, made from the results of the benchmarks.
 
-    python -m benchmarks tables     writes them into README.md and benchmarks/README.md
+    python -m tools tables     writes them into README.md and benchmarks/README.md
 
-What is there between `<!-- name -->` and `<!-- end of name -->` is one of `SECTIONS`.
+The text between `<!-- name -->` and `<!-- end of name -->` is replaced; names are in `SECTIONS`.
 """
 
 import csv
@@ -35,7 +35,7 @@ def table(head, rows, link) -> str:
 
 
 def training_speed() -> str:
-    """Seconds per epoch: a row a peer, a column a net."""
+    """Seconds per epoch: one row per peer, one column per net."""
     rows, link = read("training_speed")
     cases = list(dict.fromkeys((row["net"], row["batch"]) for row in rows))
     seconds = {(row["peer"], row["net"], row["batch"]): row["seconds_per_epoch"] for row in rows}
@@ -47,7 +47,7 @@ def training_speed() -> str:
 
 
 def time_to_quality() -> str:
-    """Seconds to a test error and for an epoch: a row a peer."""
+    """Seconds to a test error and per epoch: one row per peer."""
     rows, link = read("time_to_quality")
     goal = rows[0]["goal_test_mse"]
     body = []
@@ -56,11 +56,11 @@ def time_to_quality() -> str:
         reached = row["seconds_to_goal"] and f"{float(row['seconds_to_goal']):.1f}"
         tried = f"not in {float(row['epochs']) * epoch:.0f}"
         body.append([row["peer"], reached or tried, f"{epoch:.1f}"])
-    return table(["", f"seconds to a test MSE of {goal}", "seconds an epoch"], body, link)
+    return table(["", f"seconds to a test MSE of {goal}", "seconds per epoch"], body, link)
 
 
 def closed_form() -> str:
-    """Seconds and test error: a row a model."""
+    """Seconds and test error: one row per model."""
     rows, link = read("closed_form")
     body = [
         [row["model"], f"{float(row['seconds']):.2f}", row["test_mse"], row["psnr"]] for row in rows
@@ -69,7 +69,7 @@ def closed_form() -> str:
 
 
 def zoo() -> str:
-    """A row a figure of a family."""
+    """One row per metric of a family."""
     rows, link = read("zoo")
     keys = ("model", "figure", "value", "epochs", "seconds")
     body = [[row[key] for key in keys] for row in rows]
@@ -80,9 +80,9 @@ PROBES = ("linear_probe", "pca_linear_probe")
 
 
 def pretrained() -> str:
-    """The shipped weights: a row a tag, with a linear map of the same code size beside each figure.
+    """The shipped weights: one row per tag, each metric next to that of a linear map.
 
-    That is PCA, and for weights that denoise the best affine map of the rank of the code.
+    The map is PCA or, for weights that denoise, the best affine map whose rank is the code size.
     """
     rows, link = read("pretrained")
     body = []
@@ -104,7 +104,7 @@ def pretrained() -> str:
 
 
 def transfer() -> str:
-    """Accuracy: a row an encoder and method, a column a number of labels."""
+    """Accuracy: one row per encoder and method, one column per number of labels."""
     rows, link = read("transfer")
     rows = [row for row in rows if row["task"] in ("few", "all")]
     numbers = sorted({int(row["labels"]) for row in rows})
@@ -123,7 +123,7 @@ def transfer() -> str:
 
 
 def anomaly() -> str:
-    """One-class detection: the mean over ten digits, a row a model and score."""
+    """One-class detection: the mean over ten digits, one row per model and score."""
     rows, link = read("anomaly")
     body = [
         [row["model"], row["score"], row["value"], row["seconds"]]
@@ -134,7 +134,7 @@ def anomaly() -> str:
 
 
 def starting_point() -> str:
-    """The three programs and the answers: a row a program, on noise and on MNIST."""
+    """The three programs and the answers: one row per program, on noise and on MNIST."""
     rows, link = read("starting_point")
     goals = [key for key in rows[0] if key.startswith("seconds_to_")]
     rows.sort(key=lambda row: (row["data"] == "mnist", list(PROGRAMS).index(row["program"])))
@@ -145,12 +145,12 @@ def starting_point() -> str:
         line = [row["data"], row["program"], epochs, f"{float(row['seconds_per_epoch']):.3f}"]
         body.append([*line, *times, row["test_mse"], row["lines"]])
     reached = [f"seconds to {goal.removeprefix('seconds_to_')}" for goal in goals]
-    head = ["data", "program", "epochs", "seconds an epoch", *reached, "test MSE", "lines"]
+    head = ["data", "program", "epochs", "seconds per epoch", *reached, "test MSE", "lines"]
     return table(head, body, link)
 
 
 def code_size() -> str:
-    """Test error: a row a model, a column a size of the code, PCA last."""
+    """Test error: one row per model, one column per size of the code, PCA last."""
     rows, link = read("code_size")
     sizes = sorted({int(row["code_size"]) for row in rows})
     cells = {(row["model"], int(row["code_size"])): row["test_mse"] for row in rows}
@@ -164,7 +164,7 @@ def code_size() -> str:
 
 
 def denoising() -> str:
-    """PSNR: a row a model, a column a kind and level of noise."""
+    """PSNR: one row per model, one column per kind and level of noise."""
     rows, link = read("denoising")
     noises = list(dict.fromkeys((row["noise"], row["level"]) for row in rows))
     cells = {(row["trained_on"], row["noise"], row["level"]): row["psnr"] for row in rows}
@@ -177,14 +177,14 @@ def denoising() -> str:
 
 
 def import_time() -> str:
-    """Seconds of starting up."""
+    """Start-up times in seconds."""
     rows, link = read("import_time")
     body = [[row["what"], row["seconds"], f"{row['fastest']} to {row['slowest']}"] for row in rows]
     return table(["", "seconds", "range"], body, link)
 
 
 def peers() -> str:
-    """What other packages reach: a row a package and model."""
+    """Metrics of other packages: one row per package and model."""
     rows, link = read("peers")
     keys = ("peer", "model", "figure", "value", "seconds")
     return table(list(keys), [[row[key] for key in keys] for row in rows], link)
@@ -195,7 +195,7 @@ SUPPORT = ("mirrored", "multi-worker", "jax", "torch", "float16", "bfloat16",
 
 
 def support() -> str:
-    """What the tests found: a row a model; reasons are numbered and told below."""
+    """What the tests found: one row per model; reasons are numbered and listed below."""
     rows, link = read("support")
     cells = {(row["model"], row["column"]): row["value"] for row in rows}
     reasons = list(dict.fromkeys(value for value in cells.values() if value != "yes"))
@@ -230,14 +230,14 @@ def pattern(section: str) -> re.Pattern:
 
 
 def render(section: str, page: pathlib.Path) -> str:
-    """The section with links that lead to the results from that page."""
+    """The section, with links to the results that are relative to the page."""
     folder = RESULTS.parent.relative_to(page.parent).as_posix()
     prefix = "" if folder == "." else f"{folder}/"
     return SECTIONS[section]().replace("](results/", f"]({prefix}results/")
 
 
 def training_speed_picture(rows) -> None:
-    """Bars of the seconds per epoch, one panel a net."""
+    """Bars of the seconds per epoch, one panel per net."""
     import matplotlib
 
     matplotlib.use("agg")

@@ -1,6 +1,6 @@
 """The pictures of the notebooks' index: each notebook is run, and its last picture is kept.
 
-python -m benchmarks.notebook_pictures
+python -m tools notebook-pictures
 """
 
 import pathlib
@@ -12,7 +12,7 @@ NOTEBOOKS = pathlib.Path(__file__).parent.parent / "notebooks"
 
 
 def last_picture(path: pathlib.Path) -> str:
-    """The last picture that a notebook draws, as SVG."""
+    """The last picture of a notebook, as SVG."""
     import nbformat
     from nbclient import NotebookClient
 

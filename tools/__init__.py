@@ -1,0 +1,1 @@
+"""Programs that write pages and pictures from results; they measure nothing themselves."""
