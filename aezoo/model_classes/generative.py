@@ -14,7 +14,6 @@ from aezoo.backends.engine import predict_on_batch
 from aezoo.inputs.annotations import Flag, Seed, Size, checked
 from aezoo.inputs.arrays import batches, inputs_of, is_array, joined, recut, samples_of, to_numpy
 from aezoo.inputs.pixels import scale_pixels
-from aezoo.layers.reporting import report
 from aezoo.layers.sampling import Sampling
 from aezoo.losses import BernoulliLikelihood, GaussianLikelihood, NatsLoss
 from aezoo.model_classes.autoencoder import Autoencoder
@@ -144,7 +143,7 @@ class VariationalAutoencoder(GenerationMixin, Autoencoder):
             ops.cast(outputs["reconstruction"], dtype),
             outputs.get("data_log_variance"),
         )
-        report(self.sampling.reconstruction, nats)
+        self.sampling.reconstruction.update_state(nats)
         if samples == 1:
             return {"reconstruction": nats}
         # The bound of Burda et al.: the logarithm of the mean of p(x, z) / q(z | x).
