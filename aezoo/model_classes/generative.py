@@ -230,7 +230,8 @@ class VariationalAutoencoder(GenerationMixin, Autoencoder):
         labels = [np.repeat(part, samples, 0) for part in labels]
         decoded = predict_on_batch(self.decoder, (codes, *labels) if labels else codes)
         clean = np.repeat(to_numpy(scale_pixels(clean)), samples, 0)
-        nats = to_numpy(likelihood.nats(clean, decoded))
+        # As tensors: PyTorch multiplies none with an array.
+        nats = to_numpy(likelihood.nats(*map(ops.convert_to_tensor, (clean, decoded))))
         logs = (-nats - log_ratio).reshape(-1, samples)
         # Densities of images are far below the smallest float: only their ratios to the largest
         # have an exponential.

@@ -314,13 +314,14 @@ class ReconstructionModel(PixelRule, keras.Model):
     def call(self, inputs, training=None, mask=None):
         """The reconstruction; in a step of `fit` or `evaluate` a dict with all that layers tell."""
         if not collects():
-            return self.forward(inputs, training, mask)
+            return self.reconstruct_batch(inputs, training, mask)
         with collecting() as outputs:
-            reconstruction = self.forward(inputs, training, mask)
+            reconstruction = self.reconstruct_batch(inputs, training, mask)
         return {"reconstruction": reconstruction, **outputs}
 
-    def forward(self, inputs, training=None, mask=None):
-        """The reconstruction of a batch."""
+    def reconstruct_batch(self, inputs, training=None, mask=None):
+        """The reconstruction of a batch, a tensor; a family overrides this and not `call`."""
+        # Not named `forward`, which on PyTorch is what a layer is called by.
         return super().call(inputs, training=training, mask=mask)
 
     def objective(self, clean, outputs) -> dict | None:

@@ -223,12 +223,12 @@ class MaskedAutoencoder(Autoencoder):
     def patch_size(self) -> int:
         return self.encoder.get_layer("cut").patch_size
 
-    def forward(self, inputs, training=None, mask=None):
+    def reconstruct_batch(self, inputs, training=None, mask=None):
         if not training or not self.learns_whole:
-            return super().forward(inputs, training, mask)
+            return super().reconstruct_batch(inputs, training, mask)
         count = self._whole(ops.shape(inputs)[0])
         if isinstance(count, int) and not count:
-            return super().forward(inputs, training, mask)
+            return super().reconstruct_batch(inputs, training, mask)
         masked = self.encoder(inputs[count:], training=True)
         codes = ops.concatenate([self.encoder(inputs[:count], training=False), masked])
         hidden = handed_over("mask")
@@ -281,7 +281,7 @@ class MaskedAutoencoder(Autoencoder):
         x = ops.convert_to_tensor(to_numpy(scale_pixels(self._checked(self, x))))
         self.mask_layer.evaluation.begin(int(np.random.default_rng(seed).integers(2**30)))
         with drawing(), collecting() as outputs:
-            filled = self.forward(x, training=False)
+            filled = self.reconstruct_batch(x, training=False)
         mask = of_pixels(outputs["mask"], x.shape[1:3], self.patch_size)[..., None]
         seen = x * (1 - mask)
         return to_numpy(seen + 0.5 * mask), to_numpy(seen + filled * mask)
