@@ -93,13 +93,14 @@ def picture(rows) -> None:
         for name in dict.fromkeys(row["trained_on"] for row in rows):
             found = [(float(row["level"]), float(row["psnr"])) for row in rows
                      if (row["trained_on"], row["noise"]) == (name, kind)]  # fmt: skip
-            style = {
+            styles = {
                 "PCA": {"color": "black"},
-                "best": {"color": "black", "linestyle": ":"},
+                "best affine map of rank": {"color": "black", "linestyle": "-."},
+                "best affine map": {"color": "black", "linestyle": ":"},
                 "nothing": {"color": "gray", "linestyle": "--"},
             }
-            axis.plot(*zip(*found, strict=True), marker="o", label=name,
-                      **style.get(name.split()[0], {}))  # fmt: skip
+            style = next((styles[each] for each in styles if name.startswith(each)), {})
+            axis.plot(*zip(*found, strict=True), marker="o", label=name, **style)
         axis.set(title=kind.replace("_", " "), xlabel="level", xlim=(0, None))
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("PSNR, dB")

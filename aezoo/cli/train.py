@@ -71,10 +71,10 @@ def train_callback(
     if context.invoked_subcommand is not None:
         given = [key for key, value in context.params.items() if value not in (None, False)]
         if given:  # they are options of a recipe; the model's own stand behind it
+            model, first = context.invoked_subcommand, f"--{given[0].replace('_', '-')}"
             raise ValueError(
-                f"Options must stand behind the model: aezoo train {context.invoked_subcommand} "
-                f"--{given[0].replace('_', '-')} ... Received: --{given[0].replace('_', '-')} "
-                "before it"
+                f"Options must stand behind the model: aezoo train {model} {first} ... "
+                f"Received: {first} before it"
             )
         return
     from aezoo.cli.recipe_files import read_recipe

@@ -9,8 +9,8 @@ from annotated_types import Interval
 
 from aezoo.data._find import find_source
 from aezoo.data._source import Source
-from aezoo.inputs.annotations import Flag, NonNegative, Number, Seed, Size, checked
-from aezoo.inputs.arguments import LARGEST, check_text, is_integer
+from aezoo.inputs.annotations import Flag, NonNegative, Number, Seed, Size, Text, checked
+from aezoo.inputs.arguments import LARGEST, is_integer
 from aezoo.inputs.arrays import as_array, is_array, is_dataset
 
 # 2 GiB; the training data of MNIST take 47 MB as uint8, and those of CIFAR-10 154 MB.
@@ -184,7 +184,7 @@ def evaluation_split(source, data_dir) -> str:
 @checked
 def find_part(
     source,
-    split,
+    split: Text,
     image_size,
     validation_split: ValidationSplit,
     limit: Size | None,
@@ -192,7 +192,6 @@ def find_part(
 ) -> Source:
     """The samples of a source that are asked for."""
     image_size = _check_image_size(image_size)
-    check_text("split", split)
     found = find_source(source, image_size, data_dir)
     found.check_image_size(image_size)
     # Other splits stay whole, so that one call can serve train, validation and test.

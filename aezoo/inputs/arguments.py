@@ -72,26 +72,15 @@ def check_path(name: str, value) -> pathlib.Path:
     return path
 
 
-def check_positive_integers(name: str, value, *, allow_empty: bool = False) -> tuple[int, ...]:
-    """A sequence of positive integers as a tuple; one integer is a sequence of one."""
-    if is_integer(value):
-        value = (value,)
-    valid = isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray))
-    if not valid or not all(is_integer(item) and item > 0 for item in value):
-        raise ValueError(f"`{name}` must be a tuple of positive integers. Received: {value!r}")
-    if not value and not allow_empty:
-        raise ValueError(f"`{name}` must hold at least one integer. Received: {value!r}")
-    return tuple(_check_size(name, int(item)) for item in value)
-
-
 def check_input_shape(value, ranks: Sequence[int] = (1, 2, 3, 4)) -> tuple[int, ...]:
     """The shape of one sample, without the batch."""
     shapes = {1: "(features,)", 2: "(steps, channels)", 3: "(height, width, channels)"}
     accepted = " or ".join(shapes[rank] for rank in ranks if rank in shapes)
-    try:
-        shape = check_positive_integers("input_shape", value)
-    except ValueError:
-        shape = ()
+    # One integer is the shape of a vector.
+    shape = (value,) if is_integer(value) else value
+    whole = isinstance(shape, Sequence) and not isinstance(shape, (str, bytes, bytearray))
+    valid = whole and all(is_integer(size) and size > 0 for size in shape)
+    shape = tuple(map(int, shape)) if valid else ()
     if len(shape) not in ranks or math.prod(shape) > LARGEST:
         raise ValueError(
             f"`input_shape` must be the shape of one sample without the batch, "

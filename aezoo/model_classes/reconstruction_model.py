@@ -506,6 +506,16 @@ def outputs_of(y_pred) -> dict:
     return y_pred if isinstance(y_pred, dict) else {"reconstruction": y_pred}
 
 
+def weighed(weights, sample_weight):
+    """Weights of elements (batch, ...) times `sample_weight`; either may be None."""
+    if weights is None or sample_weight is None:
+        return sample_weight if weights is None else weights
+    sample_weight = ops.cast(sample_weight, weights.dtype)
+    if len(sample_weight.shape) < len(weights.shape):
+        sample_weight = ops.reshape(sample_weight, (-1, *[1] * (len(weights.shape) - 1)))
+    return weights * sample_weight
+
+
 def _per_sample(sample_weight, y_pred):
     """Weights (batch,) as (batch, 1, ...), which Keras's losses of images need."""
     if sample_weight is None or len(sample_weight.shape) != 1:

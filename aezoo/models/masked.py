@@ -27,7 +27,7 @@ from aezoo.layers.seeds import Seeds, output_dtype
 from aezoo.layers.transformer import dense, transformer_block
 from aezoo.model_classes.autoencoder import Autoencoder
 from aezoo.model_classes.compiling import check_loss
-from aezoo.model_classes.reconstruction_model import outputs_of
+from aezoo.model_classes.reconstruction_model import outputs_of, weighed
 from aezoo.models._build import autoencoder
 from aezoo.models._registry import register
 from aezoo.models._shared import Loss, Shared
@@ -87,16 +87,6 @@ def of_pixels(values, size, patch_size):
     values = ops.cast(values, keras.config.floatx())
     pixels = ops.repeat(values[..., None], patch_size**2, -1)
     return join_patches(pixels, size, patch_size)[..., 0]
-
-
-def _both(weights, sample_weight):
-    """Weights of pixels (batch, height, width) times `sample_weight`; either may be None."""
-    if weights is None or sample_weight is None:
-        return sample_weight if weights is None else weights
-    sample_weight = ops.cast(sample_weight, weights.dtype)
-    if len(sample_weight.shape) < 3:
-        sample_weight = ops.reshape(sample_weight, (-1, 1, 1))
-    return weights * sample_weight
 
 
 WHOLE = 16  # one in this many samples is not masked in training, so that whole images are learnt
@@ -290,7 +280,7 @@ class MaskedAutoencoder(Autoencoder):
         if isinstance(self.loss, MaskedLoss):
             mask = outputs_of(y_pred).get("mask")
             weights = self.loss.weights(self._target(x, y), mask, self.patch_size)
-            sample_weight = _both(weights, sample_weight)
+            sample_weight = weighed(weights, sample_weight)
         return super().compute_loss(x, y, y_pred, sample_weight, training)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
@@ -298,5 +288,5 @@ class MaskedAutoencoder(Autoencoder):
         if "mask" in outputs:
             size = outputs["reconstruction"].shape[1:3]
             mask = of_pixels(outputs["mask"], size, self.patch_size)
-            sample_weight = _both(mask, sample_weight)
+            sample_weight = weighed(mask, sample_weight)
         return super().compute_metrics(x, y, outputs, sample_weight)

@@ -14,6 +14,7 @@ from aezoo.layers.patches import AddPositions
 from aezoo.layers.seeds import Seeds, output_dtype
 from aezoo.layers.transformer import dense, transformer_block
 from aezoo.model_classes.autoencoder import Autoencoder
+from aezoo.model_classes.reconstruction_model import weighed
 from aezoo.models._build import autoencoder
 from aezoo.models._registry import register
 from aezoo.models._shared import Shared
@@ -212,9 +213,7 @@ class SequenceAutoencoder(Autoencoder):
             return sample_weight
         there = self._there(x, y)
         there = ops.reshape(there, (-1, there.shape[1], *[1] * (len(self.output_shape) - 3)))
-        if sample_weight is None:
-            return there
-        return there * ops.reshape(sample_weight, (-1, *[1] * (len(there.shape) - 1)))
+        return weighed(there, sample_weight)
 
     def _sample_errors(self, clean, reconstruction):
         if self.mask_value is None:
